@@ -1,0 +1,19 @@
+//! Models: one trait, and behind it everything that can answer.
+
+mod error;
+mod request;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+pub use error::{Kind, ModelError};
+pub use request::{Choice, Chosen, Chunk, Image, Message, ModelRequest, Role, Usage, DescribedOption};
+
+/// A source of answers. The stream ends with [`Chunk::End`]; one that ends without it has failed.
+pub trait Provider: Send + Sync {
+    /// Answers a conversation, piece by piece. Dropping the stream ends the model call at once.
+    fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<Chunk, ModelError>>;
+
+    /// Chooses one of the described options for a message.
+    fn choose(&self, choice: Choice) -> BoxFuture<'static, Result<Chosen, ModelError>>;
+}
