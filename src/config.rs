@@ -103,11 +103,7 @@ impl Config {
             admin_token: reader.admin_token(),
             cors_origins: get("CORS_ORIGINS").map(|list| split(&list)).unwrap_or_default(),
             limits: reader.limits(),
-            provider_keys: PROVIDER_KEYS
-                .iter()
-                .rev()
-                .filter_map(|(variable, setting)| Some((*setting, get(variable)?.into())))
-                .collect(),
+            provider_keys: PROVIDER_KEYS.iter().rev().filter_map(|(variable, setting)| Some((*setting, get(variable)?.into()))).collect(),
             settings: BTreeMap::new(),
             log_json: reader.or("SYNAPSE_LOG_JSON", false),
             log_filter: get("SYNAPSE_LOG").unwrap_or_else(|| "info".to_owned()),

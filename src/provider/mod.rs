@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 pub use error::{Kind, ModelError};
-pub use request::{Choice, Chosen, Chunk, Image, Message, ModelRequest, Role, Usage, DescribedOption};
+pub use request::{Choice, Chosen, Chunk, DescribedOption, Image, Message, ModelRequest, Role, Usage};
 
 /// A source of answers. The stream ends with [`Chunk::End`]; one that ends without it has failed.
 pub trait Provider: Send + Sync {
