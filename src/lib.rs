@@ -2,8 +2,9 @@
 //!
 //! The floors of the house, lowest first. A module uses only floors below its own (`tests/layers.rs` checks it).
 
+pub mod error; //       1  what can go wrong, and how each protocol tells it
 pub mod clock; //       2  time and ids
 pub mod config; //      2  the environment
-pub mod definition;
-pub mod error; //       1  what can go wrong, and how each protocol tells it
-pub mod provider; //    3  models //  2  what users write
+pub mod definition; //  2  what users write
+pub mod wire; //        2  generated messages, and our JSON types inside them
+pub mod provider; //    3  models

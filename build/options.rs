@@ -1,0 +1,154 @@
+//! The options that the generator knows; any other stops the build, because a rule that nothing keeps is worse than none.
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, FileDescriptor, MethodDescriptor, Value};
+
+use crate::model::{Fault, Kind, at};
+
+/// How REST reaches a method.
+pub(crate) struct Route {
+    /// `get`, `post`, `put`, `patch` or `delete`.
+    pub(crate) verb: String,
+    pub(crate) path: String,
+    /// The fields that the path names, in its order.
+    pub(crate) parameters: Vec<String>,
+    /// Whether the body is the request; otherwise fields that the path does not name come as query parameters.
+    pub(crate) body: bool,
+    /// The field that is the whole answer.
+    pub(crate) response_body: Option<String>,
+}
+
+pub(crate) struct MethodOptions {
+    pub(crate) route: Option<Route>,
+    pub(crate) admin: bool,
+}
+
+/// The rules of a field.
+#[derive(Default)]
+pub(crate) struct FieldOptions {
+    pub(crate) required: bool,
+    pub(crate) min_length: Option<u64>,
+    pub(crate) max_length: Option<u64>,
+    pub(crate) min_items: Option<u64>,
+    pub(crate) max_items: Option<u64>,
+    pub(crate) minimum: Option<i64>,
+    pub(crate) maximum: Option<i64>,
+    pub(crate) omit_unset: bool,
+}
+
+/// Refuses every option of a declaration that has none that we know.
+pub(crate) fn none(file: &FileDescriptor, name: &str, options: &DynamicMessage) -> Result<(), Fault> {
+    only(file, name, options, &[])
+}
+
+/// Reads the options of a method.
+pub(crate) fn method(file: &FileDescriptor, method: &MethodDescriptor) -> Result<MethodOptions, Fault> {
+    let name = method.full_name();
+    let options = method.options();
+    only(file, name, &options, &["google.api.http", "synapse.options.v1.access"])?;
+    let mut read = MethodOptions { route: None, admin: false };
+    for (extension, value) in options.extensions() {
+        match (extension.full_name(), value) {
+            ("google.api.http", Value::Message(rule)) => read.route = Some(route(file, name, rule)?),
+            (_, value) => read.admin = value.as_enum_number() == Some(1),
+        }
+    }
+    Ok(read)
+}
+
+/// Reads the options of a field.
+pub(crate) fn field(file: &FileDescriptor, field: &FieldDescriptor, kind: &Kind) -> Result<FieldOptions, Fault> {
+    let name = field.full_name();
+    let options = field.options();
+    only(file, name, &options, &["buf.validate.field", "synapse.options.v1.omit_unset", "deprecated"])?;
+    let mut read = FieldOptions::default();
+    for (_, value) in options.extensions() {
+        match value {
+            Value::Message(rules) => read_rules(file, name, rules, &mut read)?,
+            value => read.omit_unset = value.as_bool() == Some(true),
+        }
+    }
+    let presence = field.supports_presence();
+    if (read.omit_unset || read.required) && !presence {
+        return Err(at(file, name, "`required` and `omit_unset` need a field that can be unset: make it `optional`"));
+    }
+    let integer = matches!(kind, Kind::Integer { .. });
+    if (read.minimum.is_some() || read.maximum.is_some()) && !integer {
+        return Err(at(file, name, "a range needs a whole number"));
+    }
+    Ok(read)
+}
+
+fn read_rules(file: &FileDescriptor, name: &str, rules: &DynamicMessage, read: &mut FieldOptions) -> Result<(), Fault> {
+    for (rule, value) in rules.fields() {
+        match (rule.name(), value) {
+            ("required", value) => read.required = value.as_bool() == Some(true),
+            (kind, Value::Message(rules)) => {
+                for (rule, value) in rules.fields() {
+                    read_rule(kind, rule.name(), value, read)
+                        .ok_or_else(|| at(file, name, &format!("the rule `{kind}.{}` is not known to build/options.rs", rule.name())))?;
+                }
+            }
+            (rule, _) => return Err(at(file, name, &format!("the rule `{rule}` is not known to build/options.rs"))),
+        }
+    }
+    Ok(())
+}
+
+fn read_rule(kind: &str, rule: &str, value: &Value, read: &mut FieldOptions) -> Option<()> {
+    let size = || value.as_u64();
+    let bound = || match value {
+        Value::I32(number) => Some(i64::from(*number)),
+        Value::I64(number) => Some(*number),
+        Value::U32(number) => Some(i64::from(*number)),
+        Value::U64(number) => i64::try_from(*number).ok(),
+        _ => None,
+    };
+    let (place, found) = match (kind, rule) {
+        ("string", "min_len") => (&mut read.min_length, size()?),
+        ("string", "max_len") => (&mut read.max_length, size()?),
+        ("repeated", "min_items") => (&mut read.min_items, size()?),
+        ("repeated", "max_items") => (&mut read.max_items, size()?),
+        ("int32" | "int64" | "uint32" | "uint64", "gte") => {
+            read.minimum = Some(bound()?);
+            return Some(());
+        }
+        ("int32" | "int64" | "uint32" | "uint64", "lte") => {
+            read.maximum = Some(bound()?);
+            return Some(());
+        }
+        _ => return None,
+    };
+    *place = Some(found);
+    Some(())
+}
+
+fn route(file: &FileDescriptor, name: &str, rule: &DynamicMessage) -> Result<Route, Fault> {
+    let mut read = Route { verb: String::new(), path: String::new(), parameters: Vec::new(), body: false, response_body: None };
+    for (field, value) in rule.fields() {
+        let text = value.as_str().unwrap_or_default();
+        match field.name() {
+            verb @ ("get" | "post" | "put" | "patch" | "delete") => (read.verb, read.path) = (verb.to_owned(), text.to_owned()),
+            "body" if text == "*" => read.body = true,
+            "response_body" => read.response_body = Some(text.to_owned()),
+            other => return Err(at(file, name, &format!("google.api.http: `{other}: {text}` is not known to build/options.rs"))),
+        }
+    }
+    for segment in read.path.split('/').filter(|segment| segment.contains(['{', '*', '='])) {
+        let parameter = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|field| !field.contains(['{', '*', '=', '.']));
+        match parameter {
+            Some(field) => read.parameters.push(field.to_owned()),
+            None => return Err(at(file, name, &format!("google.api.http: the path segment `{segment}` is not known to build/options.rs"))),
+        }
+    }
+    Ok(read)
+}
+
+/// Refuses options other than the known ones.
+fn only(file: &FileDescriptor, name: &str, options: &DynamicMessage, known: &[&str]) -> Result<(), Fault> {
+    let plain = options.fields().map(|(field, _)| field.name().to_owned());
+    let extended = options.extensions().map(|(extension, _)| extension.full_name().to_owned());
+    match plain.chain(extended).find(|option| !known.contains(&option.as_str())) {
+        Some(option) => Err(at(file, name, &format!("the option `{option}` is not known to build/options.rs"))),
+        None => Ok(()),
+    }
+}

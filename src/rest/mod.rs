@@ -1,0 +1,79 @@
+//! What the generated REST handlers stand on: a request comes in as a message, an answer goes out as JSON or as a stream of events.
+
+mod docs;
+mod read;
+mod refusal;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::Response;
+use futures_util::Stream;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+pub use docs::{docs, openapi};
+pub use refusal::{refusal, status_refusal};
+
+use crate::grpc::Services;
+use crate::wire::v1;
+use read::{Binding, Parameter, Shape};
+
+include!(concat!(env!("OUT_DIR"), "/rest.rs"));
+
+/// What every handler needs to know.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    body_bytes: usize,
+    heartbeat: Duration,
+    stop: CancellationToken,
+}
+
+impl Gateway {
+    /// Makes the gateway: bodies are read up to `body_bytes`, streams carry a heartbeat after that much silence and end when `stop` is cancelled.
+    pub fn new(body_bytes: usize, heartbeat: Duration, stop: CancellationToken) -> Self {
+        Self { inner: Arc::new(Inner { body_bytes, heartbeat, stop }) }
+    }
+
+    /// Reads the message of a request, or says what is wrong with it.
+    async fn read<M: DeserializeOwned>(&self, request: Request<axum::body::Body>, binding: &Binding) -> Result<tonic::Request<M>, Response> {
+        read::message(request, binding, self.inner.body_bytes).await.map_err(|refused| *refused)
+    }
+
+    /// Answers with one JSON value.
+    #[expect(clippy::unused_self, reason = "the generated handlers speak to the gateway alone")]
+    fn single<M, B: Serialize>(&self, answer: Result<tonic::Response<M>, Status>, body: impl FnOnce(&M) -> &B) -> Response {
+        match answer.map(|answer| serde_json::to_vec(body(answer.get_ref()))) {
+            Ok(Ok(bytes)) => json(bytes),
+            Ok(Err(error)) => status_refusal(&crate::grpc::refuse(crate::error::Error::internal(error))),
+            Err(status) => status_refusal(&status),
+        }
+    }
+
+    /// Answers with a stream of events. A call that is refused before its first event is a plain refusal.
+    fn stream<E, S>(&self, answer: Result<tonic::Response<S>, Status>) -> Response
+    where
+        E: Serialize + Send + 'static,
+        S: Stream<Item = Result<E, Status>> + Send + 'static,
+    {
+        match answer {
+            Ok(answer) => stream::events(answer.into_inner(), self.inner.heartbeat, self.inner.stop.clone()),
+            Err(status) => status_refusal(&status),
+        }
+    }
+}
+
+fn json(bytes: Vec<u8>) -> Response {
+    let mut response = Response::new(bytes.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

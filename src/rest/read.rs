@@ -1,0 +1,158 @@
+//! Reads a REST request as the message of its rpc: the body, or the path and the query.
+
+use std::str::FromStr;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Number, Value};
+use tonic::metadata::MetadataMap;
+
+use super::refusal;
+
+/// Where the fields of a request come from.
+pub(super) struct Binding {
+    /// Whether the body is the message.
+    pub body: bool,
+    /// The fields that the path or the query carry.
+    pub parameters: &'static [Parameter],
+}
+
+/// A field in the path or the query.
+pub(super) struct Parameter {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub repeated: bool,
+    pub in_path: bool,
+}
+
+/// How the text of a parameter is read.
+#[derive(Clone, Copy)]
+#[allow(dead_code, clippy::allow_attributes, reason = "which shapes are used depends on the schema")]
+pub(super) enum Shape {
+    Text,
+    Number,
+    Flag,
+}
+
+type Read<T> = Result<T, Box<Response>>;
+
+/// Reads the message of a request.
+pub(super) async fn message<M: DeserializeOwned>(request: Request<Body>, binding: &Binding, limit: usize) -> Read<tonic::Request<M>> {
+    let (mut parts, body) = request.into_parts();
+    let parameters = if binding.parameters.is_empty() { Map::new() } else { parameters(&mut parts, binding).await? };
+    let message = if binding.body {
+        check_media_type(&parts.headers)?;
+        parse(&bytes(body, limit).await?, parameters)?
+    } else {
+        typed(Value::Object(parameters))?
+    };
+    Ok(tonic::Request::from_parts(MetadataMap::from_headers(parts.headers), parts.extensions, message))
+}
+
+fn refused(status: StatusCode, detail: impl AsRef<str>) -> Box<Response> {
+    Box::new(refusal(status, detail.as_ref()))
+}
+
+fn bad(detail: impl AsRef<str>) -> Box<Response> {
+    refused(StatusCode::BAD_REQUEST, detail)
+}
+
+fn check_media_type(headers: &HeaderMap) -> Read<()> {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let subtype = media_type.strip_prefix("application/").unwrap_or_default();
+    if subtype == "json" || subtype.ends_with("+json") {
+        return Ok(());
+    }
+    Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body must be JSON with `content-type: application/json`, not `{given}`")))
+}
+
+async fn bytes(body: Body, limit: usize) -> Read<bytes::Bytes> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes")))
+        }
+        Err(error) => Err(bad(format!("the body could not be read: {error}"))),
+    }
+}
+
+/// Parses a body. Serde would take an array for an object's fields in order, so the first character is looked at.
+fn parse<M: DeserializeOwned>(body: &[u8], parameters: Map<String, Value>) -> Read<M> {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => return Err(bad("the body is empty; send a JSON object")),
+        Some(b'{') => {}
+        Some(_) => match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+            Ok(_) => return Err(bad("the body must be a JSON object")),
+            Err(error) => return Err(bad(format!("the body is not valid JSON: {error}"))),
+        },
+    }
+    if parameters.is_empty() {
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let message = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| bad(explain(&error)))?;
+        deserializer.end().map_err(|error| bad(format!("the body is not valid JSON: {error}")))?;
+        return Ok(message);
+    }
+    let mut object: Map<String, Value> = serde_json::from_slice(body).map_err(|error| bad(format!("the body is not valid JSON: {error}")))?;
+    object.extend(parameters);
+    typed(Value::Object(object))
+}
+
+fn typed<M: DeserializeOwned>(value: Value) -> Read<M> {
+    serde_path_to_error::deserialize(value).map_err(|error| bad(explain(&error)))
+}
+
+/// Says what is wrong at which field, without the text that the caller sent.
+fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let (path, inner) = (error.path().to_string(), error.inner());
+    if inner.is_syntax() || inner.is_eof() || path == "." {
+        return format!("the body is not valid JSON: {inner}");
+    }
+    format!("`{path}`: {inner}")
+}
+
+async fn parameters(parts: &mut Parts, binding: &Binding) -> Read<Map<String, Value>> {
+    let mut object = Map::new();
+    let path = RawPathParams::from_request_parts(parts, &()).await.map_err(|error| bad(error.body_text()))?;
+    for (name, text) in &path {
+        if let Some(parameter) = binding.parameters.iter().find(|parameter| parameter.in_path && parameter.name == name) {
+            insert(&mut object, parameter, text)?;
+        }
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+        .map_err(|_| bad(format!("the query `{query}` cannot be read; percent-encode its values")))?;
+    for (name, text) in &pairs.0 {
+        if let Some(parameter) = binding.parameters.iter().find(|parameter| !parameter.in_path && parameter.name == name) {
+            insert(&mut object, parameter, text)?;
+        }
+    }
+    Ok(object)
+}
+
+fn insert(object: &mut Map<String, Value>, parameter: &Parameter, text: &str) -> Read<()> {
+    let Parameter { name, shape, repeated, .. } = *parameter;
+    let value = match shape {
+        Shape::Text => Value::String(text.to_owned()),
+        Shape::Flag => Value::Bool(bool::deserialize(text_value(text)).map_err(|_| bad(format!("`{name}` must be `true` or `false`")))?),
+        Shape::Number => Value::Number(Number::from_str(text).map_err(|_| bad(format!("`{name}` must be a number")))?),
+    };
+    match (repeated, object.get_mut(name)) {
+        (true, Some(Value::Array(values))) => values.push(value),
+        (true, _) => drop(object.insert(name.to_owned(), Value::Array(vec![value]))),
+        (false, None) => drop(object.insert(name.to_owned(), value)),
+        (false, Some(_)) => return Err(bad(format!("`{name}` is given twice"))),
+    }
+    Ok(())
+}
+
+fn text_value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}

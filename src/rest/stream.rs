@@ -1,0 +1,96 @@
+//! A stream of events as server-sent events (WHATWG HTML, section 9.2): one `data:` line a frame, and a comment when it is quiet.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::future::FutureExt;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use serde::Serialize;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
+
+use crate::wire::ascii;
+
+/// What keeps an idle connection open.
+const HEARTBEAT: Bytes = Bytes::from_static(b": ping\n\n");
+
+/// What a stream says when the server stops: come again in two seconds.
+const COME_AGAIN: Bytes = Bytes::from_static(b"retry: 2000\n\n");
+
+/// Answers with a stream of events.
+pub(super) fn events<E, S>(events: S, heartbeat: Duration, stop: CancellationToken) -> Response
+where
+    E: Serialize + Send + 'static,
+    S: Stream<Item = Result<E, Status>> + Send + 'static,
+{
+    let frames = Frames {
+        events: Box::pin(events),
+        heartbeat,
+        silence: Box::pin(sleep(heartbeat)),
+        stop: Box::pin(stop.cancelled_owned()),
+        over: false,
+    };
+    let mut response = Response::new(Body::from_stream(frames));
+    headers(response.headers_mut());
+    response
+}
+
+fn headers(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Some proxies hold a stream back unless they are told not to.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+}
+
+/// The frames of a stream.
+struct Frames<S> {
+    events: Pin<Box<S>>,
+    heartbeat: Duration,
+    silence: Pin<Box<Sleep>>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    over: bool,
+}
+
+impl<E: Serialize, S: Stream<Item = Result<E, Status>>> Stream for Frames<S> {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(event) = self.events.as_mut().poll_next(context) {
+            let heartbeat = self.heartbeat;
+            self.silence.as_mut().reset(Instant::now() + heartbeat);
+            let frame = event.and_then(|event| frame(&event));
+            self.over = frame.is_none();
+            return Poll::Ready(frame.map(Ok));
+        }
+        if self.stop.poll_unpin(context).is_ready() {
+            self.over = true;
+            return Poll::Ready(Some(Ok(COME_AGAIN)));
+        }
+        if self.silence.poll_unpin(context).is_ready() {
+            let heartbeat = self.heartbeat;
+            self.silence.as_mut().reset(Instant::now() + heartbeat);
+            // Polled again at once, so that the new silence is waited for.
+            context.waker().wake_by_ref();
+            return Poll::Ready(Some(Ok(HEARTBEAT)));
+        }
+        Poll::Pending
+    }
+}
+
+/// Writes an event as a frame. A stream that fails after it has begun just ends: handlers tell failures as events of their own.
+fn frame<E: Serialize>(event: &Result<E, Status>) -> Option<Bytes> {
+    let event = event.as_ref().map_err(|status| tracing::error!(%status, "a stream broke off")).ok()?;
+    let json = ascii::to_vec(event).map_err(|error| tracing::error!(%error, "an event cannot be written")).ok()?;
+    Some([b"data: ", json.as_slice(), b"\n\n"].concat().into())
+}
