@@ -51,6 +51,10 @@ pub struct Config {
     pub provider_keys: BTreeMap<&'static str, SecretString>,
     /// Settings that stand above those of `settings.json`.
     pub settings: BTreeMap<String, serde_json::Value>,
+    /// The server that `synapse chat` talks to, and the key it shows.
+    pub url: Option<String>,
+    /// The API key of `synapse chat`.
+    pub api_key: Option<SecretString>,
     /// Whether log lines are JSON.
     pub log_json: bool,
     /// What is logged, in the syntax of `tracing`'s filter.
@@ -105,6 +109,8 @@ impl Config {
             limits: reader.limits(),
             provider_keys: PROVIDER_KEYS.iter().rev().filter_map(|(variable, setting)| Some((*setting, get(variable)?.into()))).collect(),
             settings: BTreeMap::new(),
+            url: get("SYNAPSE_URL"),
+            api_key: get("SYNAPSE_API_KEY").map(SecretString::from),
             log_json: reader.or("SYNAPSE_LOG_JSON", false),
             log_filter: get("SYNAPSE_LOG").unwrap_or_else(|| "info".to_owned()),
         };

@@ -14,7 +14,6 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 pub use docs::{docs, openapi};
@@ -35,13 +34,12 @@ pub struct Gateway {
 struct Inner {
     body_bytes: usize,
     heartbeat: Duration,
-    stop: CancellationToken,
 }
 
 impl Gateway {
-    /// Makes the gateway: bodies are read up to `body_bytes`, streams carry a heartbeat after that much silence and end when `stop` is cancelled.
-    pub fn new(body_bytes: usize, heartbeat: Duration, stop: CancellationToken) -> Self {
-        Self { inner: Arc::new(Inner { body_bytes, heartbeat, stop }) }
+    /// Makes the gateway: bodies are read up to `body_bytes`, streams carry a heartbeat after that much silence.
+    pub fn new(body_bytes: usize, heartbeat: Duration) -> Self {
+        Self { inner: Arc::new(Inner { body_bytes, heartbeat }) }
     }
 
     /// Reads the message of a request, or says what is wrong with it.
@@ -66,7 +64,7 @@ impl Gateway {
         S: Stream<Item = Result<E, Status>> + Send + 'static,
     {
         match answer {
-            Ok(answer) => stream::events(answer.into_inner(), self.inner.heartbeat, self.inner.stop.clone()),
+            Ok(answer) => stream::events(answer.into_inner(), self.inner.heartbeat),
             Err(status) => status_refusal(&status),
         }
     }

@@ -14,8 +14,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::wire::ascii;
 
@@ -26,7 +25,7 @@ const HEARTBEAT: Bytes = Bytes::from_static(b": ping\n\n");
 const COME_AGAIN: Bytes = Bytes::from_static(b"retry: 2000\n\n");
 
 /// Answers with a stream of events.
-pub(super) fn events<E, S>(events: S, heartbeat: Duration, stop: CancellationToken) -> Response
+pub(super) fn events<E, S>(events: S, heartbeat: Duration) -> Response
 where
     E: Serialize + Send + 'static,
     S: Stream<Item = Result<E, Status>> + Send + 'static,
@@ -35,7 +34,6 @@ where
         events: Box::pin(events),
         heartbeat,
         silence: Box::pin(sleep(heartbeat)),
-        stop: Box::pin(stop.cancelled_owned()),
         over: false,
     };
     let mut response = Response::new(Body::from_stream(frames));
@@ -55,7 +53,6 @@ struct Frames<S> {
     events: Pin<Box<S>>,
     heartbeat: Duration,
     silence: Pin<Box<Sleep>>,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
     over: bool,
 }
 
@@ -69,13 +66,8 @@ impl<E: Serialize, S: Stream<Item = Result<E, Status>>> Stream for Frames<S> {
         if let Poll::Ready(event) = self.events.as_mut().poll_next(context) {
             let heartbeat = self.heartbeat;
             self.silence.as_mut().reset(Instant::now() + heartbeat);
-            let frame = event.and_then(|event| frame(&event));
-            self.over = frame.is_none();
-            return Poll::Ready(frame.map(Ok));
-        }
-        if self.stop.poll_unpin(context).is_ready() {
-            self.over = true;
-            return Poll::Ready(Some(Ok(COME_AGAIN)));
+            self.over = !matches!(event, Some(Ok(_)));
+            return Poll::Ready(event.and_then(|event| frame(event)).map(Ok));
         }
         if self.silence.poll_unpin(context).is_ready() {
             let heartbeat = self.heartbeat;
@@ -88,9 +80,18 @@ impl<E: Serialize, S: Stream<Item = Result<E, Status>>> Stream for Frames<S> {
     }
 }
 
-/// Writes an event as a frame. A stream that fails after it has begun just ends: handlers tell failures as events of their own.
-fn frame<E: Serialize>(event: &Result<E, Status>) -> Option<Bytes> {
-    let event = event.as_ref().map_err(|status| tracing::error!(%status, "a stream broke off")).ok()?;
-    let json = ascii::to_vec(event).map_err(|error| tracing::error!(%error, "an event cannot be written")).ok()?;
-    Some([b"data: ", json.as_slice(), b"\n\n"].concat().into())
+/// Writes an event as a frame. Handlers tell failures as events of their own; a stream that breaks off all the same just ends, and one that ends
+/// because the server stops asks to come again.
+fn frame<E: Serialize>(event: Result<E, Status>) -> Option<Bytes> {
+    match event {
+        Ok(event) => {
+            let json = ascii::to_vec(&event).map_err(|error| tracing::error!(%error, "an event cannot be written")).ok()?;
+            Some([b"data: ", json.as_slice(), b"\n\n"].concat().into())
+        }
+        Err(status) if status.code() == Code::Unavailable => Some(COME_AGAIN),
+        Err(status) => {
+            tracing::error!(%status, "a stream broke off");
+            None
+        }
+    }
 }

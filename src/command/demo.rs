@@ -1,0 +1,50 @@
+//! `synapse demo`: the first minute, from nothing to an answer.
+
+use std::process::ExitCode;
+
+use secrecy::ExposeSecret;
+
+use super::ask::{Question, ask};
+use super::serve::{first_key, listening, open, stop_signal};
+use super::{Failure, first_call, log, model};
+use crate::config::Config;
+use crate::provider::weights;
+use crate::store::write_starter;
+
+/// The name of the key that each demo makes anew.
+const KEY_NAME: &str = "demo";
+
+/// A question that the small model answers well.
+const QUESTION: &str = "What is the capital of France?";
+
+/// Gets the model, serves, asks a question, and goes on serving.
+pub(super) async fn demo(mut config: Config) -> Result<ExitCode, Failure> {
+    if config.log_filter == "info" {
+        config.log_filter = "warn".to_owned();
+    }
+    let _log = log::start(&config)?;
+    if !weights::present(&config.model_dir) {
+        model::fetch(&config).await?;
+    }
+    write_starter(&config.data_dir)?;
+    let stop = stop_signal()?;
+    let server = open(&config).await?;
+    let address = server.address()?;
+    println!("{}", listening(&server)?);
+    for old in server.keys().list().iter().filter(|key| key.name == KEY_NAME) {
+        server.keys().delete(&old.id).await?;
+    }
+    let key = first_key(&server, KEY_NAME).await?;
+    let served = tokio::spawn(server.serve(stop.clone()));
+
+    println!("\n> {QUESTION}");
+    let url = format!("{}://{address}", if config.tls.is_some() { "https" } else { "http" });
+    let question = Question { message: QUESTION.to_owned(), agent: None, session_id: None };
+    if let Some(outcome) = stop.run_until_cancelled(ask(&url, &key, &question)).await {
+        outcome?;
+        println!("{}", first_call::text(&address, key.expose_secret(), config.tls.is_some()));
+        println!("Serving until Ctrl-C.");
+    }
+    served.await?;
+    Ok(ExitCode::SUCCESS)
+}

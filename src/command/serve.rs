@@ -1,0 +1,75 @@
+//! `synapse serve`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, first_call, log, model};
+use crate::config::Config;
+use crate::provider::{Provider, weights};
+use crate::server::Server;
+use crate::store::write_starter;
+
+/// Serves until a signal comes.
+pub(super) async fn serve(config: Config) -> Result<ExitCode, Failure> {
+    let _log = log::start(&config)?;
+    let first = write_starter(&config.data_dir)?;
+    let stop = stop_signal()?;
+    let server = open(&config).await?;
+    println!("{}", listening(&server)?);
+    if first {
+        println!("This is the first start: agents, an orchestration and settings were written to `{}`.", config.data_dir.display());
+        let key = first_key(&server, "first key").await?;
+        println!("{}", first_call::text(&server.address()?, key.expose_secret(), config.tls.is_some()));
+        if config.model_fetch && !weights::present(&config.model_dir) {
+            // Not awaited: other agents can answer meanwhile, and a failure is printed.
+            tokio::spawn(model::fetch_in_background(config.clone()));
+        }
+    }
+    server.serve(stop).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a server with the local model behind it, where the build has one.
+pub(super) async fn open(config: &Config) -> Result<Server, Failure> {
+    Server::start(config.clone(), local(config)).await
+}
+
+#[cfg(feature = "local")]
+fn local(config: &Config) -> Option<Arc<dyn Provider>> {
+    Some(Arc::new(crate::provider::local::Local::new(&config.model_dir, 1)))
+}
+
+#[cfg(not(feature = "local"))]
+fn local(_config: &Config) -> Option<Arc<dyn Provider>> {
+    None
+}
+
+/// Makes a key for the person at the terminal.
+pub(super) async fn first_key(server: &Server, name: &str) -> Result<SecretString, Failure> {
+    Ok(server.keys().create(name, None).await?.secret)
+}
+
+/// Says where the server listens.
+pub(super) fn listening(server: &Server) -> Result<String, Failure> {
+    let grpc = server.grpc_address().map(|address| format!(", and on {address} (gRPC only)")).unwrap_or_default();
+    Ok(format!("listening on {} (REST, SSE, gRPC, gRPC-Web){grpc}", server.address()?))
+}
+
+/// Returns a token that is cancelled by SIGTERM and by Ctrl-C.
+pub(super) fn stop_signal() -> Result<CancellationToken, Failure> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.cancel();
+    });
+    Ok(stop)
+}

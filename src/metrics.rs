@@ -1,0 +1,111 @@
+//! What is counted, in the words of Prometheus (OpenMetrics text format 1.0).
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::provider::Usage;
+
+/// Labels of a request. Paths are the routes of the schema, so that their number is bounded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    provider: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    provider: &'static str,
+    direction: &'static str,
+}
+
+/// The counters of this process.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<RequestLabels, Counter>,
+    request_time: Family<RouteLabels, Histogram>,
+    connections: Gauge,
+    model_calls: Family<ModelLabels, Counter>,
+    model_time: Family<ModelLabels, Histogram>,
+    tokens: Family<TokenLabels, Counter<u64, AtomicU64>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("synapse");
+        let requests = Family::default();
+        let request_time = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_5, 4.0, 9)));
+        let connections = Gauge::default();
+        let model_calls = Family::default();
+        let model_time = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 4.0, 8)));
+        let tokens = Family::default();
+        registry.register("requests", "Requests by route and HTTP status", requests.clone());
+        registry.register_with_unit("request_head", "Time until the head of the answer was sent", Unit::Seconds, request_time.clone());
+        registry.register("connections", "Open connections", connections.clone());
+        registry.register("model_calls", "Model calls by provider and outcome", model_calls.clone());
+        registry.register_with_unit("model_call", "Time of model calls, retries included", Unit::Seconds, model_time.clone());
+        registry.register("tokens", "Tokens that models read and wrote", tokens.clone());
+        Self { registry: Arc::new(registry), requests, request_time, connections, model_calls, model_time, tokens }
+    }
+}
+
+impl Metrics {
+    /// Counts a request whose answer's head was sent.
+    pub fn request(&self, route: &str, status: u16, time: Duration) {
+        self.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
+        self.request_time.get_or_create(&RouteLabels { route: route.to_owned() }).observe(time.as_secs_f64());
+    }
+
+    /// Counts a connection until the guard is dropped.
+    pub fn connection(&self) -> Connection {
+        self.connections.inc();
+        Connection(self.connections.clone())
+    }
+
+    /// Counts a model call; one without usage failed.
+    pub fn model_call(&self, provider: &'static str, time: Duration, usage: Option<Usage>) {
+        let labels = ModelLabels { provider, outcome: if usage.is_some() { "answered" } else { "failed" } };
+        self.model_calls.get_or_create(&labels).inc();
+        self.model_time.get_or_create(&labels).observe(time.as_secs_f64());
+        let usage = usage.unwrap_or_default();
+        for (direction, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
+            self.tokens.get_or_create(&TokenLabels { provider, direction }).inc_by(tokens);
+        }
+    }
+
+    /// Writes everything in the text format that Prometheus reads.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// An open connection.
+pub struct Connection(Gauge);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

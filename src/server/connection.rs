@@ -1,0 +1,135 @@
+//! Accepts connections and keeps them honest: a limit on their number, on the time for TLS and for a request's head, and pings for silent ones.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::config::Limits;
+use crate::metrics::Metrics;
+
+/// How long a silent HTTP/2 connection goes unasked, and how long it may take to answer.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const PING_ANSWER: Duration = Duration::from_secs(20);
+
+/// After how long a peer that acknowledges nothing is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// Streams of one HTTP/2 connection at once.
+const STREAMS: u32 = 1_000;
+
+/// Opens the door to connections.
+pub(super) struct Acceptor {
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    room: Arc<Semaphore>,
+    metrics: Metrics,
+    builder: Builder<TokioExecutor>,
+}
+
+impl Acceptor {
+    pub(super) fn new(tls: Option<TlsAcceptor>, limits: Limits, metrics: Metrics) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(64 << 10);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_ANSWER)
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(64 << 10);
+        Self { tls, room: Arc::new(Semaphore::new(limits.connections)), limits, metrics, builder }
+    }
+
+    /// Accepts connections until `stop` is cancelled, then waits for those that are open.
+    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener, router: Router, stop: CancellationToken) {
+        let connections = TaskTracker::new();
+        while let Some(room) = stop.run_until_cancelled(self.room.clone().acquire_owned()).await {
+            let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
+            match (accepted, room) {
+                (Ok((stream, _)), Ok(room)) => {
+                    connections.spawn(self.clone().serve(stream, router.clone(), stop.clone(), room));
+                }
+                (Err(error), _) => {
+                    // Out of files, most likely: the next attempt waits until there may be some again.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(Duration::from_millis(50)).await;
+                }
+                (_, Err(_)) => break,
+            }
+        }
+        drop(listener);
+        connections.close();
+        connections.wait().await;
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, router: Router, stop: CancellationToken, _room: OwnedSemaphorePermit) {
+        let _counted = self.metrics.connection();
+        if let Err(error) = prepare(&stream) {
+            tracing::debug!(%error, "a connection was gone before it was served");
+            return;
+        }
+        match &self.tls {
+            None => self.speak(stream, router, stop).await,
+            Some(tls) => match timeout(self.limits.header_time, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.speak(stream, router, stop).await,
+                Ok(Err(error)) => tracing::debug!(%error, "TLS failed"),
+                Err(_) => tracing::debug!("TLS took too long"),
+            },
+        }
+    }
+
+    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, stop: CancellationToken) {
+        let spoken = Arc::new(AtomicBool::new(false));
+        let heard = spoken.clone();
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            heard.store(true, Ordering::Relaxed);
+            let router = router.clone();
+            async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
+        });
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        // Hyper's own limit starts with the first byte of HTTP/1; a client that sends nothing, or half of HTTP/2's preface, is not under it.
+        let silence = sleep(self.limits.header_time);
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = async { silence.await; if spoken.load(Ordering::Relaxed) { std::future::pending::<()>().await } } => {
+                tracing::debug!("a connection without a request was closed");
+                return;
+            }
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+}
+
+/// Sends what is written at once, and gives up on a peer that takes nothing any more or is gone without a word.
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(DEAD_AFTER / 2).with_interval(DEAD_AFTER / 4))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
+    Ok(())
+}
+
+fn answer(router: Router, request: http::Request<Body>) -> impl Future<Output = http::Response<Body>> {
+    async move { router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {}) }
+}

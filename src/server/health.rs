@@ -1,0 +1,61 @@
+//! Whether the server lives and whether it is ready.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+use crate::rest::refusal;
+use crate::store::{DefinitionFiles, Keys};
+
+const STARTING: u8 = 0;
+const READY: u8 = 1;
+const STOPPING: u8 = 2;
+
+/// How far the server is.
+#[derive(Clone)]
+pub(super) struct Readiness {
+    phase: Arc<AtomicU8>,
+    definitions: Arc<DefinitionFiles>,
+    keys: Keys,
+}
+
+impl Readiness {
+    pub(super) fn new(definitions: Arc<DefinitionFiles>, keys: Keys) -> Self {
+        Self { phase: Arc::default(), definitions, keys }
+    }
+
+    pub(super) fn start(&self) {
+        self.phase.store(READY, Ordering::Release);
+    }
+
+    pub(super) fn stop(&self) {
+        self.phase.store(STOPPING, Ordering::Release);
+    }
+
+    /// Answers `/readyz`: 503 until started and while stopping. Files whose last good version is in use are told, and do not make it unready.
+    pub(super) fn answer(&self) -> Response {
+        match self.phase.load(Ordering::Acquire) {
+            STARTING => return refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is starting"),
+            STOPPING => return refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping"),
+            _ => {}
+        }
+        let problems = self.definitions.problems().into_iter().chain(self.keys.problem());
+        let problems: Vec<String> = problems.map(|problem| problem.to_string()).collect();
+        json_response(&json!({ "status": "ready", "problems": problems }))
+    }
+}
+
+/// Answers `/healthz`.
+pub(super) async fn alive() -> Response {
+    json_response(&json!({ "status": "alive" }))
+}
+
+fn json_response(value: &serde_json::Value) -> Response {
+    let mut response = Response::new(value.to_string().into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

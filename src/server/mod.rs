@@ -1,0 +1,150 @@
+//! The door: listeners, one router for both protocols, keys checked once, health, metrics and a graceful stop.
+
+mod authenticate;
+mod connection;
+mod health;
+mod observe;
+mod router;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+
+use crate::config::Config;
+use crate::engine::{Engine, Turnstile};
+use crate::metrics::Metrics;
+use crate::provider::{Models, Provider};
+use crate::store::{AdminToken, DataDirLock, DefinitionFiles, Keys, Sessions, Vault};
+use connection::Acceptor;
+
+/// What stops a start, told to the operator.
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long streams get to say goodbye once their time is up.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How often the last use of keys is written.
+const LAST_USE: Duration = Duration::from_secs(60);
+
+/// A server that listens.
+pub struct Server {
+    config: Config,
+    listener: TcpListener,
+    grpc_listener: Option<TcpListener>,
+    acceptor: Arc<Acceptor>,
+    keys: Keys,
+    definitions: Arc<DefinitionFiles>,
+    health: HealthReporter,
+    ready: health::Readiness,
+    routers: router::Routers,
+    /// Cancelled when streams must end.
+    streams: CancellationToken,
+    _lock: DataDirLock,
+}
+
+impl Server {
+    /// Opens everything that the server needs, and listens.
+    pub async fn start(config: Config, local: Option<Arc<dyn Provider>>) -> Result<Self, StartError> {
+        let lock = DataDirLock::take(&config.data_dir)?;
+        let definitions = Arc::new(DefinitionFiles::open(&config.data_dir, &config.settings).map_err(|problems| lines(&problems))?);
+        for problem in definitions.problems() {
+            tracing::warn!("{problem}");
+        }
+        let keys = Keys::open(&config.data_dir)?;
+        let admin = Arc::new(AdminToken::open(&config.data_dir, config.admin_token.as_ref())?);
+        let metrics = Metrics::default();
+        let streams = CancellationToken::new();
+        let engine = Arc::new(Engine {
+            definitions: definitions.clone(),
+            sessions: Sessions::open(&config.data_dir).await?,
+            vault: Vault::open(&config.data_dir),
+            models: Models::new(&config, local),
+            metrics: metrics.clone(),
+            model_time: config.limits.model_time,
+            stop: streams.clone(),
+            turnstile: Turnstile::default(),
+        });
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let ready = health::Readiness::new(definitions.clone(), keys.clone());
+        let door = router::Door { engine, keys: keys.clone(), admin, metrics: metrics.clone(), ready: ready.clone() };
+        let routers = router::routers(&door, &config, Routes::new(health_service))?;
+        let listener = listen(SocketAddr::new(config.host, config.port)).await?;
+        let grpc_listener = match config.grpc_port {
+            Some(port) => Some(listen(SocketAddr::new(config.host, port)).await?),
+            None => None,
+        };
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let acceptor = Arc::new(Acceptor::new(tls, config.limits.clone(), metrics));
+        Ok(Self { config, listener, grpc_listener, acceptor, keys, definitions, health, ready, routers, streams, _lock: lock })
+    }
+
+    /// Returns the address for REST and gRPC.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Returns the address of the gRPC-only listener.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc_listener.as_ref()?.local_addr().ok()
+    }
+
+    /// Returns the keys of the server.
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Serves until `stop` is cancelled, then lets what is going on come to its end within the configured time.
+    pub async fn serve(self, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        let no_more = CancellationToken::new();
+        tasks.spawn(self.acceptor.clone().accept(self.listener, self.routers.everything, no_more.clone()));
+        if let Some(listener) = self.grpc_listener {
+            tasks.spawn(self.acceptor.clone().accept(listener, self.routers.grpc, no_more.clone()));
+        }
+        tasks.spawn(self.definitions.watch(no_more.clone()));
+        tasks.spawn(self.keys.clone().watch(no_more.clone()));
+        tasks.spawn(note_last_use(self.keys.clone(), no_more.clone()));
+        tasks.close();
+        self.health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        self.ready.start();
+
+        stop.cancelled().await;
+        tracing::info!("stopping: no new work is taken");
+        self.ready.stop();
+        self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        no_more.cancel();
+        if timeout(self.config.limits.shutdown_time, tasks.wait()).await.is_err() {
+            tracing::warn!("the time for stopping is up; streams are ended");
+            self.streams.cancel();
+            let _ = timeout(GOODBYE, tasks.wait()).await;
+        }
+        if let Err(error) = self.keys.flush_last_used().await {
+            tracing::error!(%error, "the last use of keys could not be written");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}").into())
+}
+
+async fn note_last_use(keys: Keys, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(LAST_USE)).await.is_some() {
+        if let Err(error) = keys.flush_last_used().await {
+            tracing::error!(%error, "the last use of keys could not be written");
+        }
+    }
+}
+
+fn lines(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

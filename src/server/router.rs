@@ -1,0 +1,142 @@
+//! One router: gRPC by its content type, REST by its paths, and around both what every request goes through.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::Router;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method, StatusCode};
+use tonic::service::Routes;
+use tonic_web::GrpcWebLayer;
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{Any, CorsLayer};
+use tower_http::timeout::RequestBodyTimeoutLayer;
+
+use super::StartError;
+use super::authenticate::{Locks, authenticate, is_grpc};
+use super::health::{Readiness, alive};
+use super::observe::observe;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::grpc::{Agents, ApiKeys, Chats, Conversations, Orchestrations, Services};
+use crate::metrics::Metrics;
+use crate::rest::{self, Gateway, refusal};
+use crate::store::{AdminToken, Keys};
+use crate::wire::DESCRIPTOR;
+
+/// What stands behind the door.
+pub(super) struct Door {
+    pub engine: Arc<Engine>,
+    pub keys: Keys,
+    pub admin: Arc<AdminToken>,
+    pub metrics: Metrics,
+    pub ready: Readiness,
+}
+
+/// The routers of the two listeners.
+pub(super) struct Routers {
+    pub everything: Router,
+    pub grpc: Router,
+}
+
+/// Builds the routers; `open` are gRPC services that want no key.
+pub(super) fn routers(door: &Door, config: &Config, open: Routes) -> Result<Routers, StartError> {
+    let services = Services {
+        chat: Arc::new(Chats(door.engine.clone())),
+        agent: Arc::new(Agents(door.engine.definitions.clone())),
+        orchestration: Arc::new(Orchestrations(door.engine.definitions.clone())),
+        session: Arc::new(Conversations(door.engine.sessions.clone())),
+        key: Arc::new(ApiKeys(door.keys.clone())),
+    };
+    let locks = Locks { keys: door.keys.clone(), admin: door.admin.clone() };
+    let gateway = Gateway::new(config.limits.body_bytes, config.limits.heartbeat);
+
+    let open = open.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+    let calls = services.routes(config.limits.body_bytes).into_axum_router().layer(from_fn_with_state(locks.clone(), authenticate));
+    let grpc = open.into_axum_router().reset_fallback().merge(calls).layer(GrpcWebLayer::new());
+    let api = rest::router(&services, &gateway).method_not_allowed_fallback(not_allowed).layer(from_fn_with_state(locks, authenticate));
+    let rest = open_routes(door).merge(api).fallback(not_found).method_not_allowed_fallback(not_allowed);
+
+    let both = rest.layer(from_fn_with_state(grpc.clone(), grpc_by_content_type));
+    Ok(Routers { everything: around(both, door, config)?, grpc: around(grpc, door, config)? })
+}
+
+/// The routes that want no key.
+fn open_routes(door: &Door) -> Router {
+    let (ready, metrics) = (door.ready.clone(), door.metrics.clone());
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(move || std::future::ready(ready.answer())))
+        .route("/metrics", get(move || std::future::ready(count(&metrics))))
+        .route("/openapi.json", get(rest::openapi))
+        .route("/docs", get(rest::docs))
+        .route("/docs/", get(rest::docs))
+        .route("/docs/{*file}", get(rest::docs))
+}
+
+/// Puts around a router what every request goes through.
+fn around(router: Router, door: &Door, config: &Config) -> Result<Router, StartError> {
+    let router = router
+        .layer(CatchPanicLayer::custom(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred. Check server logs for details.")))
+        .layer(from_fn_with_state(door.metrics.clone(), observe))
+        .layer(RequestBodyTimeoutLayer::new(config.limits.body_pause));
+    Ok(match cors(&config.cors_origins)? {
+        Some(cors) => router.layer(cors),
+        None => router,
+    })
+}
+
+async fn grpc_by_content_type(State(grpc): State<Router>, request: Request, next: axum::middleware::Next) -> Response {
+    if is_grpc(request.headers()) {
+        return grpc.oneshot(request).await.into_response();
+    }
+    next.run(request).await
+}
+
+async fn not_found() -> Response {
+    refusal(StatusCode::NOT_FOUND, "Not Found")
+}
+
+/// Answers OPTIONS; axum adds the `Allow` header to this answer as to every refused method.
+async fn not_allowed(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    refusal(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+}
+
+fn count(metrics: &Metrics) -> Response {
+    match metrics.text() {
+        Ok(text) => ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred. Check server logs for details.")
+        }
+    }
+}
+
+fn cors(origins: &[String]) -> Result<Option<CorsLayer>, StartError> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let grpc = ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id"].map(HeaderName::from_static);
+    let cors = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("x-grpc-web"), HeaderName::from_static("x-request-id"), HeaderName::from_static("last-event-id")])
+        .expose_headers(grpc);
+    if origins.iter().any(|origin| origin == "*") {
+        return Ok(Some(cors.allow_origin(Any)));
+    }
+    let origins = origins.iter().map(|origin| HeaderValue::try_from(origin).map_err(|_| format!("`CORS_ORIGINS` has `{origin}`, which is no origin")));
+    Ok(Some(cors.allow_origin(origins.collect::<Result<Vec<_>, _>>()?)))
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTOR)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
