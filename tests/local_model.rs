@@ -1,5 +1,6 @@
 //! The local model with its real weights, which this test fetches itself.
 #![cfg(feature = "local")]
+#![expect(clippy::expect_used, clippy::panic, reason = "outside of `#[test]` functions clippy does not see that this is a test")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,7 +31,7 @@ fn request(text: &str) -> ModelRequest {
         model: weights::NAME.to_owned(),
         system: String::new(),
         messages: vec![Message::text(Role::User, text)],
-        deadline: Instant::now() + Duration::from_secs(300),
+        deadline: Instant::now() + Duration::from_mins(5),
     }
 }
 
@@ -201,7 +202,7 @@ async fn messages_find_their_route_by_its_description() {
             instruction: String::new(),
             message: message.to_owned(),
             options: routes.map(option).to_vec(),
-            deadline: Instant::now() + Duration::from_secs(300),
+            deadline: Instant::now() + Duration::from_mins(5),
         };
         let chosen = local().await.choose(choice).await.unwrap();
         assert_eq!(chosen.scores.len(), routes.len());
