@@ -1,7 +1,10 @@
 //! Models: one trait, and behind it everything that can answer.
 
 mod error;
+#[cfg(feature = "local")]
+pub mod local;
 mod request;
+pub mod weights;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
