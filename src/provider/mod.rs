@@ -1,13 +1,20 @@
 //! Models: one trait, and behind it everything that can answer.
 
 mod error;
+mod models;
+mod remote;
 mod request;
+mod retry;
+mod scripted;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 pub use error::{Kind, ModelError};
+pub use models::{Model, Models};
 pub use request::{Choice, Chosen, Chunk, DescribedOption, Image, Message, ModelRequest, Role, Usage};
+pub use retry::Retrying;
+pub use scripted::Scripted;
 
 /// A source of answers. The stream ends with [`Chunk::End`]; one that ends without it has failed.
 pub trait Provider: Send + Sync {
