@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use genai::adapter::AdapterKind;
 use genai::webc::{Error as WebError, StreamTimeout};
 use genai::{BoxError, Error};
 use jiff::fmt::rfc2822;
@@ -32,7 +33,14 @@ impl Other<'_> {
             Error::HttpError { status, body, headers, .. } => self.refusal(*status, body, Some(headers)),
             Error::WebModelCall { webc_error, .. } | Error::WebAdapterCall { webc_error, .. } => self.explain_web(webc_error),
             Error::WebStream { error, .. } => self.explain_stream(error),
-            Error::ChatResponse { body, .. } => self.refusal(status_of(body), &body.to_string(), None),
+            // genai's own words for a frame of Bedrock's that it cannot read.
+            Error::ChatResponse { model_iden, body } if model_iden.adapter_kind == AdapterKind::BedrockApi && body["error"].is_string() => {
+                self.garbled("sent something that is no answer")
+            }
+            Error::ChatResponse { body, .. } => match status_of(body) {
+                Some(status) => self.refusal(status, &body.to_string(), None),
+                None => self.garbled("sent something that is no answer"),
+            },
             Error::StreamParse { .. }
             | Error::SerdeJson(_)
             | Error::JsonValueExt(_)
@@ -131,16 +139,16 @@ fn words_of(body: &Value) -> Option<&str> {
     ["message", "detail", "Message"].iter().find_map(|name| error.get(name)?.as_str()).or_else(|| error.as_str())
 }
 
-/// Returns the status that an error inside a stream would have had as an answer.
-fn status_of(body: &Value) -> StatusCode {
+/// Returns the status that an error inside a stream would have had as an answer; none for what is not an error either.
+fn status_of(body: &Value) -> Option<StatusCode> {
     let error = error_of(body);
     if let Some(status) = error.get("code").and_then(Value::as_u64).and_then(|code| StatusCode::from_u16(code.try_into().ok()?).ok()) {
-        return status;
+        return Some(status);
     }
     let name = |field: &str| error.get(field).and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
     let names = [name("type"), name("code"), name("status")].concat();
     let told = |words: &[&str]| words.iter().any(|word| names.contains(word));
-    if told(&["rate_limit", "resource_exhausted", "throttl"]) {
+    let status = if told(&["rate_limit", "resource_exhausted", "throttl"]) {
         StatusCode::TOO_MANY_REQUESTS
     } else if told(&["authentication", "invalid_api_key"]) {
         StatusCode::UNAUTHORIZED
@@ -148,9 +156,12 @@ fn status_of(body: &Value) -> StatusCode {
         StatusCode::FORBIDDEN
     } else if told(&["invalid", "not_found", "too_large", "context_length"]) {
         StatusCode::BAD_REQUEST
+    } else if names.is_empty() && words_of(body).is_none() {
+        return None;
     } else {
         StatusCode::SERVICE_UNAVAILABLE
-    }
+    };
+    Some(status)
 }
 
 /// Reads `retry-after`, in seconds or as a date, or the finer `retry-after-ms`.
@@ -177,7 +188,6 @@ fn wait_in_body(body: &Value) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use genai::ModelIden;
-    use genai::adapter::AdapterKind;
     use reqwest::header::HeaderValue;
     use serde_json::json;
 
@@ -252,6 +262,7 @@ mod tests {
             (json!({"error": {"code": 400, "status": "INVALID_ARGUMENT"}}), Kind::Rejected),
             (json!({"type": "authentication_error"}), Kind::Rejected),
             (json!("nothing known"), Kind::Unavailable),
+            (json!(7), Kind::Garbled),
         ] {
             let error = Error::ChatResponse { model_iden: ModelIden::new(AdapterKind::OpenAI, "m"), body: body.clone() };
             assert_eq!(Other { title: "X", key: None }.explain(&error).kind, kind, "{body}");
