@@ -13,6 +13,9 @@ use crate::provider::{Kind, ModelError};
 /// How long a service may take to accept a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
+/// How the server names itself; some gateways turn the nameless away.
+const USER_AGENT: &str = concat!("synapse/", env!("CARGO_PKG_VERSION"));
+
 /// The clients: one that goes through the proxy of the environment, and one for this machine, that never does.
 #[derive(Default)]
 pub(in crate::provider) struct Clients {
@@ -35,7 +38,7 @@ impl Clients {
 
 fn make(near: bool) -> Result<Client, ModelError> {
     // A redirect would carry the key to wherever it points.
-    let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIME).redirect(Policy::none()).tcp_nodelay(true);
+    let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIME).redirect(Policy::none()).user_agent(USER_AGENT);
     let builder = if near { builder.no_proxy() } else { builder };
     let http =
         builder.build().map_err(|_| ModelError::new(Kind::Unavailable, "no HTTP client can be made: are there root certificates?"))?;
