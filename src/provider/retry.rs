@@ -175,7 +175,7 @@ mod tests {
         Outcome { chunks, error, attempts: plan.made.load(Ordering::SeqCst), took: start.elapsed() }
     }
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
     async fn a_passing_failure_is_tried_again_after_a_growing_wait() {

@@ -96,9 +96,12 @@ impl Failure {
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Tokens {
-    input_tokens: u64,
-    output_tokens: u64,
-    cached_tokens: u64,
+    #[serde(rename = "input_tokens")]
+    input: u64,
+    #[serde(rename = "output_tokens")]
+    output: u64,
+    #[serde(rename = "cached_tokens")]
+    cached: u64,
 }
 
 /// A provider that plays one script.
@@ -235,7 +238,7 @@ fn words(text: &str) -> u64 {
 
 impl From<Tokens> for Usage {
     fn from(tokens: Tokens) -> Self {
-        Self { input_tokens: tokens.input_tokens, output_tokens: tokens.output_tokens, cached_tokens: tokens.cached_tokens }
+        Self { input_tokens: tokens.input, output_tokens: tokens.output, cached_tokens: tokens.cached }
     }
 }
 
@@ -264,7 +267,7 @@ mod tests {
             model: "it".to_owned(),
             system: "be kind".to_owned(),
             messages: vec![first, Message::text(Role::Assistant, "yes"), Message::text(Role::User, text)],
-            deadline: Instant::now() + Duration::from_secs(60),
+            deadline: Instant::now() + Duration::from_mins(1),
         }
     }
 
@@ -272,8 +275,8 @@ mod tests {
         scripted(script).stream(request(text)).map(|item| item.map_err(|error| error.kind)).collect().await
     }
 
-    fn text(text: &str) -> Result<Chunk, Kind> {
-        Ok(Chunk::Text(text.to_owned()))
+    fn text(text: &str) -> Chunk {
+        Chunk::Text(text.to_owned())
     }
 
     #[tokio::test]
@@ -287,20 +290,20 @@ mod tests {
     #[tokio::test]
     async fn words_in_braces_are_replaced_once() {
         let answer = play_all(&json!({"text": "{message}|{messages}|{images}|{system}|{other}{"}), "{system}").await;
-        assert_eq!(answer[0], text("{system}|3|2|be kind|{other}{"));
+        assert_eq!(answer[0], Ok(text("{system}|3|2|be kind|{other}{")));
     }
 
     #[tokio::test]
     async fn pieces_are_cut_between_characters() {
         let script = json!({"text": "größer", "reasoning": "ähm", "chunk_chars": 3, "usage": {"output_tokens": 9}});
         let end = Ok(Chunk::End(Usage { output_tokens: 9, ..Usage::default() }));
-        assert_eq!(play_all(&script, "x").await, [Ok(Chunk::Reasoning("ähm".to_owned())), text("grö"), text("ßer"), end]);
+        assert_eq!(play_all(&script, "x").await, [Ok(Chunk::Reasoning("ähm".to_owned())), Ok(text("grö")), Ok(text("ßer")), end]);
     }
 
     #[tokio::test]
     async fn a_failure_comes_after_so_many_characters() {
         let script = json!({"text": "Hello.", "error": "unavailable", "error_after_chars": 4});
-        assert_eq!(play_all(&script, "x").await, [text("Hell"), Err(Kind::Unavailable)]);
+        assert_eq!(play_all(&script, "x").await, [Ok(text("Hell")), Err(Kind::Unavailable)]);
         for (name, kind) in [("rate_limited", Kind::RateLimited), ("rejected", Kind::Rejected), ("timed_out", Kind::TimedOut)] {
             assert_eq!(play_all(&json!({ "error": name }), "x").await, [Err(kind)]);
         }
@@ -339,7 +342,7 @@ mod tests {
                 instruction: String::new(),
                 message: message.to_owned(),
                 options: vec![option("sales", ""), option("help", "a broken device")],
-                deadline: Instant::now() + Duration::from_secs(60),
+                deadline: Instant::now() + Duration::from_mins(1),
             };
             scripted(&json!({})).choose(choice).await.unwrap().id
         };

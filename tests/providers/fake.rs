@@ -87,7 +87,7 @@ async fn read(connection: &mut TcpStream) -> Asked {
         if name == "content-length" {
             length = value.parse().unwrap();
         }
-        head.push_str(&format!("{name}: {value}\n"));
+        head.extend([name.as_str(), ": ", value, "\n"]);
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).await.unwrap();
@@ -108,15 +108,14 @@ impl Reply {
 
     /// A stream of server-sent events, each given as its data.
     pub(crate) fn events(data: &[&str]) -> Self {
-        let body: String = data.iter().map(|data| format!("data: {data}\n\n")).collect();
-        Self::new("200 OK", "content-type: text/event-stream\r\n", &body)
+        Self::new("200 OK", "content-type: text/event-stream\r\n", &frames(data))
     }
 
     /// A stream of server-sent events, each with the name that its `type` says.
     pub(crate) fn named_events(data: &[&str]) -> Self {
         let name = |data: &str| serde_json::from_str::<Value>(data).unwrap()["type"].as_str().unwrap().to_owned();
-        let body: String = data.iter().map(|data| format!("event: {}\ndata: {data}\n\n", name(data))).collect();
-        Self::new("200 OK", "content-type: text/event-stream\r\n", &body)
+        let frames: Vec<String> = data.iter().map(|data| format!("event: {}\ndata: {data}\n\n", name(data))).collect();
+        Self::new("200 OK", "content-type: text/event-stream\r\n", &frames.concat())
     }
 
     /// A stream of JSON lines.
@@ -126,7 +125,7 @@ impl Reply {
 
     /// Server-sent events in a chunked body whose last chunk never comes.
     pub(crate) fn cut(data: &[&str]) -> Self {
-        let body: String = data.iter().map(|data| format!("data: {data}\n\n")).collect();
+        let body = frames(data);
         let chunk = format!("{:x}\r\n{body}\r\n", body.len());
         Self::new("200 OK", "content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n", &chunk)
     }
@@ -137,4 +136,8 @@ impl Reply {
         self.after = After::Wait(gone);
         (self, told)
     }
+}
+
+fn frames(data: &[&str]) -> String {
+    data.iter().flat_map(|data| ["data: ", data, "\n\n"]).collect()
 }
