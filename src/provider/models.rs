@@ -1,6 +1,7 @@
 //! From a model's name to the provider that answers for it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -28,6 +29,12 @@ pub struct Model {
     pub name: String,
     /// The family of the provider, for logs and metrics.
     pub family: &'static str,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Model").field("family", &self.family).field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Models {
@@ -161,7 +168,7 @@ mod tests {
     }
 
     fn error(models: &Models, model: &str, settings: &Settings) -> ModelError {
-        models.resolve(model, settings).err().unwrap()
+        models.resolve(model, settings).unwrap_err()
     }
 
     #[test]

@@ -108,14 +108,14 @@ impl Reply {
 
     /// A stream of server-sent events, each given as its data.
     pub(crate) fn events(data: &[&str]) -> Self {
-        Self::new("200 OK", "content-type: text/event-stream\r\n", &frames(data))
+        Self::new("200 OK", "content-type: text/event-stream\r\n", &server_sent(data))
     }
 
     /// A stream of server-sent events, each with the name that its `type` says.
     pub(crate) fn named_events(data: &[&str]) -> Self {
         let name = |data: &str| serde_json::from_str::<Value>(data).unwrap()["type"].as_str().unwrap().to_owned();
-        let frames: Vec<String> = data.iter().map(|data| format!("event: {}\ndata: {data}\n\n", name(data))).collect();
-        Self::new("200 OK", "content-type: text/event-stream\r\n", &frames.concat())
+        let events: Vec<String> = data.iter().map(|data| format!("event: {}\ndata: {data}\n\n", name(data))).collect();
+        Self::new("200 OK", "content-type: text/event-stream\r\n", &events.concat())
     }
 
     /// A stream of JSON lines.
@@ -123,9 +123,16 @@ impl Reply {
         Self::new("200 OK", "content-type: application/x-ndjson\r\n", &(lines.join("\n") + "\n"))
     }
 
+    /// The frames of an AWS event stream, each with its event's name and JSON.
+    pub(crate) fn frames(events: &[(&str, &str)]) -> Self {
+        let mut reply = Self::new("200 OK", "content-type: application/vnd.amazon.eventstream\r\n", "");
+        reply.bytes.extend(events.iter().flat_map(|(event, json)| aws_frame(event, json)));
+        reply
+    }
+
     /// Server-sent events in a chunked body whose last chunk never comes.
     pub(crate) fn cut(data: &[&str]) -> Self {
-        let body = frames(data);
+        let body = server_sent(data);
         let chunk = format!("{:x}\r\n{body}\r\n", body.len());
         Self::new("200 OK", "content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n", &chunk)
     }
@@ -138,6 +145,30 @@ impl Reply {
     }
 }
 
-fn frames(data: &[&str]) -> String {
+fn server_sent(data: &[&str]) -> String {
     data.iter().flat_map(|data| ["data: ", data, "\n\n"]).collect()
+}
+
+fn aws_frame(event: &str, json: &str) -> Vec<u8> {
+    let mut headers = Vec::new();
+    for (name, value) in [(":message-type", "event"), (":event-type", event)] {
+        headers.push(u8::try_from(name.len()).unwrap());
+        headers.extend(name.as_bytes());
+        headers.push(7);
+        headers.extend(u16::try_from(value.len()).unwrap().to_be_bytes());
+        headers.extend(value.as_bytes());
+    }
+    let size = |bytes: usize| u32::try_from(bytes).unwrap().to_be_bytes();
+    let mut frame = [size(16 + headers.len() + json.len()), size(headers.len())].concat();
+    frame.extend(checksum(&frame).to_be_bytes());
+    frame.extend(headers);
+    frame.extend(json.as_bytes());
+    frame.extend(checksum(&frame).to_be_bytes());
+    frame
+}
+
+/// CRC-32 as in IEEE 802.3, bit by bit.
+fn checksum(bytes: &[u8]) -> u32 {
+    let step = |sum: u32| (sum >> 1) ^ (0xEDB8_8320 * (sum & 1));
+    !bytes.iter().fold(u32::MAX, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), |sum, _| step(sum)))
 }
