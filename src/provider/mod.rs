@@ -5,12 +5,20 @@ mod error;
 pub mod local;
 mod request;
 pub mod weights;
+mod models;
+mod remote;
+mod request;
+mod retry;
+mod scripted;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 pub use error::{Kind, ModelError};
+pub use models::{Model, Models};
 pub use request::{Choice, Chosen, Chunk, DescribedOption, Image, Message, ModelRequest, Role, Usage};
+pub use retry::Retrying;
+pub use scripted::Scripted;
 
 /// A source of answers. The stream ends with [`Chunk::End`]; one that ends without it has failed.
 pub trait Provider: Send + Sync {
