@@ -4,6 +4,6 @@
 
 pub mod clock; //       2  time and ids
 pub mod config; //      2  the environment
-pub mod definition;
+pub mod definition; //  2  what users write
 pub mod error; //       1  what can go wrong, and how each protocol tells it
-pub mod provider; //    3  models //  2  what users write
+pub mod provider; //    3  models
