@@ -7,3 +7,4 @@ pub mod config; //      2  the environment
 pub mod definition; //  2  what users write
 pub mod error; //       1  what can go wrong, and how each protocol tells it
 pub mod provider; //    3  models
+pub mod store; //       3  what is kept
