@@ -200,3 +200,70 @@ fn kind_of(value: &Value) -> &'static str {
         Value::Object(_) => "an object",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::definition::{agents, broken_references, orchestrations, settings};
+
+    /// Values of every kind under names that the readers know, and some that they do not.
+    fn value() -> impl Strategy<Value = Value> {
+        let name = prop::sample::select(vec![
+            "id",
+            "name",
+            "type",
+            "model",
+            "tools",
+            "max_turns",
+            "steps",
+            "agent_id",
+            "route_map",
+            "parallel_branches",
+            "human_fields",
+            "x",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            prop::sample::select(vec!["", "a", "agent", "orchestrator"]).prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 64, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec((name.clone(), inner), 0..6).prop_map(|fields| fields
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect::<Map<_, _>>()
+                    .into()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_array_is_read_and_every_record_with_an_id_is_kept(values in prop::collection::vec(value(), 0..5)) {
+            let text = Value::from(values.clone()).to_string();
+            let with_id = values.iter().filter(|value| value["id"].as_str().is_some_and(|id| !id.is_empty())).count();
+            let (agents, problems) = agents(&text).unwrap();
+            prop_assert_eq!(agents.len(), with_id);
+            prop_assert!(problems.iter().all(|problem| !problem.fatal && problem.id.is_some()));
+            let (orchestrations, problems) = orchestrations(&text).unwrap();
+            prop_assert_eq!(orchestrations.len(), with_id);
+            prop_assert!(problems.iter().all(|problem| !problem.fatal && problem.id.is_some()));
+            broken_references(&agents, &orchestrations);
+        }
+
+        #[test]
+        fn settings_are_any_object(value in value()) {
+            prop_assert_eq!(settings(&value.to_string()).is_ok(), value.is_object());
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,60}") {
+            prop_assert_eq!(agents(&text).is_ok(), orchestrations(&text).is_ok());
+        }
+    }
+}

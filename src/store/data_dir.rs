@@ -16,10 +16,15 @@ pub struct DataDirLock {
     _file: File,
 }
 
+/// Creates a data directory, for its owner only, unless it exists.
+pub fn create_data_dir(directory: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| refused(directory, error))
+}
+
 impl DataDirLock {
-    /// Creates the directory, for its owner only, unless it exists, and takes it.
+    /// Takes a directory, which is created unless it exists.
     pub fn take(directory: &Path) -> Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| refused(directory, error))?;
+        create_data_dir(directory)?;
         let path = directory.join(LOCK_FILE);
         let file = open_private(&path, OpenOptions::new().create(true).truncate(false)).map_err(|error| refused(&path, error))?;
         match file.try_lock() {

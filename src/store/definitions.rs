@@ -146,7 +146,9 @@ impl<T: Default> Source<T> {
         match read {
             Ok((good, problems)) => {
                 tracing::info!("`{}` is in use as it stands now", self.name);
-                problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+                for problem in problems {
+                    tracing::warn!("{problem}");
+                }
                 (self.good, self.broken) = (good, None);
             }
             Err(problem) => {

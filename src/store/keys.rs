@@ -205,7 +205,9 @@ impl Shared {
         match read {
             Ok(file) => {
                 let (keys, problems) = file.keys();
-                problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+                for problem in problems {
+                    tracing::warn!("{problem}");
+                }
                 let before = self.keys.load();
                 let used: HashMap<_, _> = before.iter().map(|key| (key.record.id.as_str(), &key.last_used)).collect();
                 let key = |(record, hash): (KeyRecord, _)| {

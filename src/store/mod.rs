@@ -17,7 +17,7 @@ mod writer;
 
 pub use admin_token::AdminToken;
 pub use check::check;
-pub use data_dir::DataDirLock;
+pub use data_dir::{DataDirLock, create_data_dir};
 pub use definitions::{DefinitionFiles, Definitions};
 pub use key_file::KeyRecord;
 pub use keys::{Keys, NewKey, Principal, Refusal};

@@ -193,6 +193,11 @@ impl Sessions {
         let change = Change::Delete { session_id: session_id.to_owned(), agent_id: agent_id.map(str::to_owned) };
         Ok(self.writer.write(change).await? > 0)
     }
+
+    /// Waits until everything is durable that was handed over before, that of callers who left included.
+    pub async fn flush(&self) -> Result<()> {
+        self.writer.write(Change::Nothing).await.map(drop)
+    }
 }
 
 impl SessionSummary {

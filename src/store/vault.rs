@@ -105,3 +105,24 @@ fn fence(text: &str) -> String {
     let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or_default();
     "`".repeat(longest.max(2) + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_message_without_a_file_behind_it_stays_as_it_is(message in "([@\\[\\]a\n./`é]|@\\[){0,40}") {
+            let vault = Vault::open(Path::new("/nonexistent"));
+            prop_assert_eq!(vault.expand_now(&message), message);
+        }
+
+        #[test]
+        fn a_fence_is_in_no_text(text in "[`a\n]{0,30}") {
+            let fence = fence(&text);
+            prop_assert!(fence.len() >= 3 && !text.contains(&fence));
+        }
+    }
+}

@@ -79,8 +79,14 @@ fn a_key_that_is_unknown_revoked_or_expired_is_refused() {
     assert_eq!(refusal(json!({"is_active": "yes"})), Some(Refusal::Revoked));
     assert_eq!(refusal(json!({"expires_at": "2020-01-01T00:00:00Z"})), Some(Refusal::Expired));
     assert_eq!(refusal(json!({"expires_at": "soon"})), Some(Refusal::Unknown));
-    // SHA-256 of `sk-ant-0`: without our prefix even a known hash is nothing.
-    assert_eq!(refusal(json!({"key_hash": "0".repeat(64)})), Some(Refusal::Unknown));
+}
+
+#[test]
+fn a_key_of_another_kind_is_refused_even_if_its_hash_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let hash = "00dc665ab929d5793fd9443e65313b4524e1bd9a1f3685acf12ea76933d8cbb5"; // of `sk-ant-0`
+    write(directory.path(), &json!([{"id": "k", "key_hash": hash}]));
+    assert_eq!(Keys::open(directory.path()).unwrap().verify("sk-ant-0"), Err(Refusal::Unknown));
 }
 
 #[tokio::test]

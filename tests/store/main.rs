@@ -1,4 +1,5 @@
 //! The store against real directories, files and processes.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 mod data_dir;
 mod definitions;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
+use futures_util::FutureExt;
 use synapse::store::{Cursor, Image, NewTurn, Sessions, Turn};
 
 use crate::process::{part, plays_a_part};
@@ -155,6 +156,15 @@ async fn turns_of_many_callers_are_all_kept_in_dense_numbers() {
     assert_eq!(turns.iter().map(|turn| turn.number).collect::<Vec<_>>(), (1..=320).collect::<Vec<_>>());
     let of_one: Vec<_> = questions(&turns).into_iter().filter(|question| question.starts_with("7 ")).collect();
     assert!(of_one.is_sorted(), "a caller's turns keep their order: {of_one:?}");
+}
+
+#[tokio::test]
+async fn a_turn_of_a_caller_that_left_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let sessions = open(directory.path()).await;
+    assert!(sessions.append(turn("s", "a", "x")).now_or_never().is_none());
+    sessions.flush().await.unwrap();
+    assert_eq!(sessions.recent("s", "a", 100).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
