@@ -104,3 +104,39 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_beyond_the_limit_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("large");
+        File::create(&path).unwrap().set_len(FILE_LIMIT + 1).unwrap();
+        assert_eq!(read_text(&path).unwrap_err().to_string(), "it is larger than 67108864 bytes");
+        File::options().write(true).open(&path).unwrap().set_len(FILE_LIMIT).unwrap();
+        assert_eq!(read_text(&path).unwrap().unwrap().len() as u64, FILE_LIMIT);
+    }
+
+    #[test]
+    fn an_existing_file_is_not_created_again_and_nothing_is_left_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        assert!(create(&path, b"one").unwrap());
+        assert!(!create(&path, b"two").unwrap());
+        assert_eq!(read_text(&path).unwrap().unwrap(), "one");
+        replace(&path, b"three").unwrap();
+        assert_eq!(read_text(&path).unwrap().unwrap(), "three");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_replacement_that_fails_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("directory");
+        fs::create_dir_all(path.join("full")).unwrap();
+        assert!(replace(&path, b"x").is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

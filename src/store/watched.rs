@@ -136,6 +136,20 @@ mod tests {
     }
 
     #[test]
+    fn contents_are_compared_until_the_stamp_tells_every_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, mut file) = watched(directory.path());
+        fs::write(&path, "one").unwrap();
+        assert_eq!(file.look(), changed("one"));
+        assert!(!file.settled, "it was written just now");
+        fs::write(&path, "two").unwrap();
+        file.stamp = Some(Stamp::of(&fs::metadata(&path).unwrap())); // as if both writes fell into one tick
+        assert_eq!(file.look(), changed("two"));
+        let long_ago = Stamp { modified: (0, 0), changed: (0, 0), ..file.stamp.unwrap() };
+        assert!(long_ago.is_settled());
+    }
+
+    #[test]
     fn a_replacement_with_an_old_time_is_seen() {
         let directory = tempfile::tempdir().unwrap();
         let (path, mut file) = watched(directory.path());
