@@ -1,10 +1,12 @@
 //! The SQLite database of the data directory: how it is opened, brought up to date, and how it fails.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
+use super::files::{open_private, refused};
 use crate::error::{Error, Reason, Result};
 
 /// The file of the database, inside the data directory.
@@ -18,9 +20,11 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema/1_sessions.sql")];
 
 /// Opens the connection that writes. Creates the database, or brings it up to date.
 pub(super) async fn open_writer(data_dir: &Path) -> Result<SqliteConnection> {
+    let path = path(data_dir);
+    // SQLite would let everybody read; its other files get the permissions of this one.
+    open_private(&path, OpenOptions::new().create(true).truncate(false)).map_err(|error| refused(&path, error))?;
     let options = SqliteConnectOptions::new()
-        .filename(path(data_dir))
-        .create_if_missing(true)
+        .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full) // what was acknowledged survives a power loss
         .pragma("wal_autocheckpoint", "4000") // pages: a batch of turns is bigger than the default expects

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use futures_util::FutureExt;
@@ -156,6 +157,18 @@ async fn turns_of_many_callers_are_all_kept_in_dense_numbers() {
     assert_eq!(turns.iter().map(|turn| turn.number).collect::<Vec<_>>(), (1..=320).collect::<Vec<_>>());
     let of_one: Vec<_> = questions(&turns).into_iter().filter(|question| question.starts_with("7 ")).collect();
     assert!(of_one.is_sorted(), "a caller's turns keep their order: {of_one:?}");
+}
+
+#[tokio::test]
+async fn conversations_are_for_their_owner_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let sessions = open(directory.path()).await;
+    sessions.append(turn("s", "a", "x")).await.unwrap();
+    let files: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(Result::unwrap).collect();
+    assert!(files.len() >= 2, "a database and its write-ahead log: {files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
 }
 
 #[tokio::test]
