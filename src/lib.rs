@@ -8,3 +8,10 @@ pub mod config; //      2  the environment
 pub mod definition; //  2  what users write
 pub mod wire; //        2  generated messages, and our JSON types inside them
 pub mod provider; //    3  models
+pub mod store; //       3  what is kept
+pub mod metrics; //     4  what is counted
+pub mod engine; //      5  what agents do
+pub mod grpc; //        6  the generated service traits, implemented
+pub mod rest; //        7  what the generated REST handlers stand on
+pub mod server; //      8  the door
+pub mod command; //     9  the command line

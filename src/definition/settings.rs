@@ -5,6 +5,56 @@ use std::fmt;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use super::Problem;
+use super::record::json;
+
+/// The file of the settings, inside the data directory.
+pub const SETTINGS_FILE: &str = "settings.json";
+
+/// Settings that are switches.
+const FLAGS: [&str; 10] = [
+    "vault_enabled",
+    "auto_compact_enabled",
+    "prompt_cache_enabled",
+    "allow_db_write",
+    "embed_code",
+    "allow_stdio_mcp",
+    "coding_agent_enabled",
+    "messaging_enabled",
+    "report_agent_enabled",
+    "strict_agents",
+];
+
+/// Settings that are counts.
+const COUNTS: [&str; 3] = ["vault_threshold", "auto_compact_threshold", "rate_limit_per_tenant_rps"];
+
+/// Reads settings. It fails only if the file holds no JSON object.
+pub fn settings(text: &str) -> Result<(Settings, Vec<Problem>), Problem> {
+    let Value::Object(values) = json(SETTINGS_FILE, text)? else {
+        return Err(Problem::fatal(SETTINGS_FILE, "is no JSON object; write `{` and `}` around the settings"));
+    };
+    let problems = values.iter().filter(|(_, value)| !value.is_null()).filter_map(|(name, value)| problem(name, value)).collect();
+    Ok((Settings::new(values), problems))
+}
+
+fn problem(name: &str, value: &Value) -> Option<Problem> {
+    let is_text = name == "model" || ["_key", "_base_url"].iter().any(|end| name.ends_with(end));
+    let wanted = if FLAGS.contains(&name) && !value.is_boolean() {
+        "no `true` or `false`"
+    } else if COUNTS.contains(&name) && !value.is_u64() {
+        "no whole number from 0 up"
+    } else if is_text && !value.is_string() {
+        "no text"
+    } else {
+        return None;
+    };
+    Some(Problem {
+        field: Some(name.to_owned()),
+        fatal: false,
+        ..Problem::fatal(SETTINGS_FILE, format!("is {wanted}, so its default is used"))
+    })
+}
+
 /// Settings by name. Unknown ones are kept and ignored.
 #[derive(Clone, Default, PartialEq)]
 pub struct Settings(Map<String, Value>);
@@ -55,5 +105,36 @@ impl fmt::Debug for Settings {
     /// Shows names only: values may be secrets.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_of_the_wrong_kind_is_named_and_the_others_stay() {
+        let (settings, problems) =
+            settings(r#"{"model": 5, "vault_enabled": "yes", "openai_key": null, "unknown": [1], "vault_threshold": 9}"#).unwrap();
+        assert_eq!(
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                "`settings.json`, `model`: is no text, so its default is used",
+                "`settings.json`, `vault_enabled`: is no `true` or `false`, so its default is used",
+            ]
+        );
+        assert_eq!((settings.text("model"), settings.flag("vault_enabled", true), settings.count("vault_threshold", 1)), (None, true, 9));
+    }
+
+    #[test]
+    fn settings_that_are_no_object_are_unusable() {
+        assert!(settings("[]").unwrap_err().fatal);
+        assert!(settings("nonsense").unwrap_err().fatal);
+    }
+
+    #[test]
+    fn no_value_is_shown_for_debugging() {
+        let (settings, _) = settings(r#"{"openai_key": "sk-secret"}"#).unwrap();
+        assert_eq!(format!("{settings:?}"), r#"{"openai_key"}"#);
     }
 }

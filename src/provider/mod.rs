@@ -3,13 +3,12 @@
 mod error;
 #[cfg(feature = "local")]
 pub mod local;
-mod request;
-pub mod weights;
 mod models;
 mod remote;
 mod request;
 mod retry;
 mod scripted;
+pub mod weights;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;

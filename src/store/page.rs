@@ -1,0 +1,61 @@
+//! Pages of sessions: newest first, each beginning where the one before ended, whatever is added meanwhile.
+
+use super::sessions::SessionSummary;
+use crate::error::{Error, Result};
+
+/// One page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPage {
+    /// The conversations, the one with the newest turn first.
+    pub sessions: Vec<SessionSummary>,
+    /// Where the next page begins; nothing after the last one.
+    pub next: Option<Cursor>,
+}
+
+/// The place after a conversation in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Milliseconds since 1970.
+    pub(super) updated_at: i64,
+    pub(super) conversation: i64,
+}
+
+impl Cursor {
+    /// Writes the place as a token for clients.
+    pub fn encode(self) -> String {
+        format!("{:x}-{:x}", self.updated_at, self.conversation)
+    }
+
+    /// Reads a token that [`Cursor::encode`] wrote.
+    pub fn decode(token: &str) -> Result<Self> {
+        let read = |text: &str| i64::from_str_radix(text, 16).ok().filter(|number| *number >= 0);
+        (token.split_once('-').and_then(|(time, id)| Some(Self { updated_at: read(time)?, conversation: read(id)? })))
+            .ok_or_else(|| Error::invalid("`page_token` is not one that this server gave; leave it out to begin at the first page"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn a_token_leads_back_to_its_place() {
+        let cursor = Cursor { updated_at: 1_790_000_000_123, conversation: i64::MAX };
+        assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor);
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("-")]
+    #[case("1")]
+    #[case("1-")]
+    #[case("-1-1")]
+    #[case("1--1")]
+    #[case("zz-1")]
+    #[case("ffffffffffffffffff-1")]
+    fn a_token_of_nobody_is_refused(#[case] token: &str) {
+        assert!(Cursor::decode(token).unwrap_err().detail().contains("`page_token`"));
+    }
+}

@@ -1,0 +1,9 @@
+//! The store against real directories, files and processes.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+mod data_dir;
+mod definitions;
+mod keys;
+mod process;
+mod sessions;
+mod vault;
