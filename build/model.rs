@@ -67,7 +67,10 @@ pub(crate) enum Kind {
     Text,
     Flag,
     /// A whole number with its smallest and largest value, as JSON writes them.
-    Integer { bits: u32, signed: bool },
+    Integer {
+        bits: u32,
+        signed: bool,
+    },
     Real,
     /// Any JSON value.
     Value,
@@ -120,7 +123,11 @@ impl Schema {
             match descriptor.containing_oneof().filter(|oneof| !oneof.is_synthetic()) {
                 None => fields.push(field),
                 Some(_) if !matches!(field.kind, Kind::Message(_)) => {
-                    return Err(at(file, descriptor.full_name(), "a variant of a oneof must be a message, so that its fields can stand beside `type`"));
+                    return Err(at(
+                        file,
+                        descriptor.full_name(),
+                        "a variant of a oneof must be a message, so that its fields can stand beside `type`",
+                    ));
                 }
                 Some(container) => match &mut oneof {
                     None => {
@@ -219,7 +226,9 @@ fn read_field(file: &FileDescriptor, field: &FieldDescriptor) -> Result<Field, F
             "google.protobuf.Value" => Kind::Value,
             "google.protobuf.Struct" => Kind::Object,
             "google.protobuf.Timestamp" => Kind::Time,
-            name if name.starts_with("google.protobuf.") => return Err(at(file, field.full_name(), &format!("`{name}` has no JSON form here"))),
+            name if name.starts_with("google.protobuf.") => {
+                return Err(at(file, field.full_name(), &format!("`{name}` has no JSON form here")));
+            }
             name => Kind::Message(name.to_owned()),
         },
         ProtoKind::Bytes | ProtoKind::Enum(_) => {

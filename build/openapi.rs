@@ -9,8 +9,8 @@ use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder,
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, Deprecated, Discriminator, InfoBuilder, KnownFormat, LicenseBuilder, OpenApiBuilder, Ref, RefOr, Required,
-    ResponseBuilder, SchemaFormat, ServerBuilder,
+    ComponentsBuilder, ContentBuilder, Deprecated, Discriminator, InfoBuilder, KnownFormat, LicenseBuilder, OpenApiBuilder, Ref, RefOr,
+    Required, ResponseBuilder, SchemaFormat, ServerBuilder,
 };
 
 use crate::model::{Field, Kind, Message, Method, Schema, Service};
@@ -43,7 +43,9 @@ pub(crate) fn document(schema: &Schema) -> Result<String, Box<dyn std::error::Er
     let info = InfoBuilder::new()
         .title("Synapse")
         .version("v1")
-        .description(Some("Runs AI agents and orchestrations for other programs. Every route is an rpc of the gRPC service of the same name."))
+        .description(Some(
+            "Runs AI agents and orchestrations for other programs. Every route is an rpc of the gRPC service of the same name.",
+        ))
         .license(Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
         .build();
     let server = ServerBuilder::new().url("http://localhost:8000").description(Some("A server on this machine")).build();
@@ -77,7 +79,8 @@ fn components(schema: &Schema) -> ComponentsBuilder {
     }
     for (_, name, description) in REFUSALS {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
-        components = components.response(name, ResponseBuilder::new().description(description).content("application/json", content).build());
+        components =
+            components.response(name, ResponseBuilder::new().description(description).content("application/json", content).build());
     }
     components
 }
@@ -147,7 +150,8 @@ fn operation(schema: &Schema, service: &Service, method: &Method, route: &Route)
     if route.body {
         let name = if route.parameters.is_empty() { component(input) } else { body_name(input) };
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(name))).build();
-        operation = operation.request_body(Some(RequestBodyBuilder::new().required(Some(Required::True)).content("application/json", content).build()));
+        operation = operation
+            .request_body(Some(RequestBodyBuilder::new().required(Some(Required::True)).content("application/json", content).build()));
     }
     operation = operation.response("200", answer(schema, method, route));
     let refusals = REFUSALS.iter().filter(|(status, ..)| match *status {
@@ -191,7 +195,8 @@ fn model(message: &Message, without: &[String]) -> RefOr<Model> {
 }
 
 fn variant_model(message: &Message, variant: &Field) -> RefOr<Model> {
-    let kind = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([variant.name.as_str()])).description(Some("What happened."));
+    let kind =
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some([variant.name.as_str()])).description(Some("What happened."));
     let object = ObjectBuilder::new().description(Some(&message.comment)).property("type", kind).required("type");
     properties(object, message, &[]).into()
 }
@@ -231,7 +236,9 @@ fn single(field: &Field, nullable: bool, comment: Option<&String>) -> RefOr<Mode
     let of = |kind: Type| if nullable { SchemaType::from_iter([kind, Type::Null]) } else { SchemaType::new(kind) };
     let object = ObjectBuilder::new().description(comment).deprecated(field.deprecated.then_some(Deprecated::True));
     let described = match &field.kind {
-        Kind::Text => object.schema_type(of(Type::String)).min_length(length(field.options.min_length)).max_length(length(field.options.max_length)),
+        Kind::Text => {
+            object.schema_type(of(Type::String)).min_length(length(field.options.min_length)).max_length(length(field.options.max_length))
+        }
         Kind::Flag => object.schema_type(of(Type::Boolean)),
         Kind::Real => object.schema_type(of(Type::Number)).format(Some(SchemaFormat::KnownFormat(KnownFormat::Double))),
         Kind::Integer { bits, signed } => {

@@ -134,7 +134,8 @@ fn route(file: &FileDescriptor, name: &str, rule: &DynamicMessage) -> Result<Rou
         }
     }
     for segment in read.path.split('/').filter(|segment| segment.contains(['{', '*', '='])) {
-        let parameter = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|field| !field.contains(['{', '*', '=', '.']));
+        let parameter =
+            segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|field| !field.contains(['{', '*', '=', '.']));
         match parameter {
             Some(field) => read.parameters.push(field.to_owned()),
             None => return Err(at(file, name, &format!("google.api.http: the path segment `{segment}` is not known to build/options.rs"))),

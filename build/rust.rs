@@ -98,12 +98,18 @@ pub(crate) fn checked(schema: &Schema) -> String {
     code.push_str("}\n\nimpl Services {\n");
     for service in &schema.services {
         let (field, path) = (field_name(service), trait_path(service));
-        let _ = writeln!(code, "    /// Returns the service with its check in front.\n    pub fn {field}(&self) -> Checked<dyn {path}> {{ Checked(self.{field}.clone()) }}");
+        let _ = writeln!(
+            code,
+            "    /// Returns the service with its check in front.\n    pub fn {field}(&self) -> Checked<dyn {path}> {{ Checked(self.{field}.clone()) }}"
+        );
     }
     code.push_str("    /// Returns the gRPC services, which take messages up to `limit` bytes.\n    pub fn routes(&self, limit: usize) -> tonic::service::Routes {\n        let mut routes = tonic::service::RoutesBuilder::default();\n");
     for service in &schema.services {
         let (module, name, field) = (module(service), &service.name, field_name(service));
-        let _ = writeln!(code, "        routes.add_service(v1::{module}_server::{name}Server::new(self.{field}()).max_decoding_message_size(limit));");
+        let _ = writeln!(
+            code,
+            "        routes.add_service(v1::{module}_server::{name}Server::new(self.{field}()).max_decoding_message_size(limit));"
+        );
     }
     code.push_str("        routes.routes()\n    }\n}\n");
     for service in &schema.services {
@@ -151,6 +157,9 @@ pub(crate) fn rest(schema: &Schema) -> String {
     let routed = || schema.methods().filter(|(_, method)| method.route.is_some());
     for (_, method) in routed() {
         binding(&mut code, schema, method);
+    }
+    for service in &schema.services {
+        let _ = writeln!(code, "use {} as _;", trait_path(service));
     }
     code.push_str("/// Returns the router of every route.\npub fn router(services: &Services, gateway: &Gateway) -> axum::Router {\n    let mut router = axum::Router::new();\n");
     for (service, method) in routed() {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -50,14 +50,24 @@ pub struct Metrics {
     tokens: Family<TokenLabels, Counter<u64, AtomicU64>>,
 }
 
+/// From half a millisecond to 33 seconds.
+fn request_time() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_5, 4.0, 9))
+}
+
+/// From ten milliseconds to 164 seconds.
+fn model_time() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 4.0, 8))
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("synapse");
         let requests = Family::default();
-        let request_time = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_5, 4.0, 9)));
+        let request_time = Family::new_with_constructor(request_time as fn() -> Histogram);
         let connections = Gauge::default();
         let model_calls = Family::default();
-        let model_time = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 4.0, 8)));
+        let model_time = Family::new_with_constructor(model_time as fn() -> Histogram);
         let tokens = Family::default();
         registry.register("requests", "Requests by route and HTTP status", requests.clone());
         registry.register_with_unit("request_head", "Time until the head of the answer was sent", Unit::Seconds, request_time.clone());

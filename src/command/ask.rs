@@ -37,7 +37,7 @@ pub(super) async fn ask(url: &str, key: &SecretString, question: &Question) -> R
     }
     let mut session_id = String::new();
     let mut shown = false;
-    let mut frames = SseStream::from_byte_stream(response.bytes_stream());
+    let mut frames = SseStream::from_bytes_stream(response.bytes_stream());
     while let Some(frame) = frames.next().await {
         let Some(data) = frame?.data else { continue };
         match serde_json::from_str::<ChatEvent>(&data)?.event {

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use super::Failure;
 use crate::clock;
 use crate::config::Config;
-use crate::store::Keys;
+use crate::store::{Keys, create_data_dir};
 
 /// What can be done with API keys. A running server sees the change within two seconds.
 #[derive(Debug, Subcommand)]
@@ -33,6 +33,7 @@ pub enum KeyCommand {
 
 /// Works on the key file.
 pub(super) async fn keys(command: KeyCommand, config: &Config) -> Result<ExitCode, Failure> {
+    create_data_dir(&config.data_dir)?;
     let keys = Keys::open(&config.data_dir)?;
     match command {
         KeyCommand::Create { expires_at: Some(moment), .. } if moment <= clock::now() => {
@@ -47,7 +48,10 @@ pub(super) async fn keys(command: KeyCommand, config: &Config) -> Result<ExitCod
             for key in keys.list() {
                 let state = if key.is_active { "active" } else { "revoked" };
                 let (used, expires) = (key.last_used_at.as_deref().unwrap_or("never"), key.expires_at.as_deref().unwrap_or("never"));
-                println!("{}  {}…  {state}  created {}  used {used}  expires {expires}  {}", key.id, key.key_prefix, key.created_at, key.name);
+                println!(
+                    "{}  {}…  {state}  created {}  used {used}  expires {expires}  {}",
+                    key.id, key.key_prefix, key.created_at, key.name
+                );
             }
         }
         KeyCommand::Revoke { id } if keys.delete(&id).await? => println!("revoked {id}"),

@@ -11,6 +11,10 @@ pub(super) fn start(config: &Config) -> Result<WorkerGuard, Failure> {
     let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| format!("`SYNAPSE_LOG` is `{}`: {error}", config.log_filter))?;
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
-    if config.log_json { subscriber.json().init() } else { subscriber.init() }
+    if config.log_json {
+        subscriber.json().init()
+    } else {
+        subscriber.init()
+    }
     Ok(guard)
 }

@@ -11,7 +11,11 @@ const IMAGE_BYTES: usize = 8 << 20;
 
 /// Reads images given as data URIs (RFC 2397) or bare base64.
 pub(super) fn read(images: &[String]) -> Result<Vec<Image>> {
-    images.iter().enumerate().map(|(index, text)| read_one(text).map_err(|fault| Error::invalid(format!("`images[{index}]` {fault}")))).collect()
+    images
+        .iter()
+        .enumerate()
+        .map(|(index, text)| read_one(text).map_err(|fault| Error::invalid(format!("`images[{index}]` {fault}"))))
+        .collect()
 }
 
 fn read_one(text: &str) -> Result<Image, String> {

@@ -62,7 +62,14 @@ impl Engine {
         self.metrics.model_call(chat.model.family, started.elapsed(), outcome.as_ref().ok().map(|answer| answer.usage));
         if let Ok(Answer { usage, .. }) = &outcome {
             let (model, input, output) = (&chat.model_name, usage.input_tokens, usage.output_tokens);
-            tracing::info!(model, agent = chat.agent.id, input_tokens = input, output_tokens = output, seconds = started.elapsed().as_secs_f64(), "the model answered");
+            tracing::info!(
+                model,
+                agent = chat.agent.id,
+                input_tokens = input,
+                output_tokens = output,
+                seconds = started.elapsed().as_secs_f64(),
+                "the model answered"
+            );
         }
         Ok(outcome?)
     }

@@ -22,7 +22,15 @@ pub use status::{reason, refuse};
 use crate::error::Error;
 use crate::wire::{Validate, v1};
 
-include!(concat!(env!("OUT_DIR"), "/checked.rs"));
+pub use generated::{METHODS, Services};
+
+/// The services as one value, the wrapper that checks every call, and the table of methods.
+#[allow(unused_qualifications, clippy::pedantic, clippy::allow_attributes, reason = "generated")]
+mod generated {
+    use super::{Arc, Checked, Method, call, v1};
+
+    include!(concat!(env!("OUT_DIR"), "/checked.rs"));
+}
 
 /// A service whose requests are checked before it sees them. REST and gRPC both call this one.
 pub struct Checked<T: ?Sized>(Arc<T>);
@@ -45,7 +53,11 @@ pub struct Method {
 }
 
 /// Calls a method, once the request keeps the rules of the schema.
-async fn call<I: Validate, O, F>(method: &'static str, request: Request<I>, inner: impl FnOnce(Request<I>) -> F) -> Result<Response<O>, Status>
+async fn call<I: Validate, O, F>(
+    method: &'static str,
+    request: Request<I>,
+    inner: impl FnOnce(Request<I>) -> F,
+) -> Result<Response<O>, Status>
 where
     F: Future<Output = Result<Response<O>, Status>>,
 {

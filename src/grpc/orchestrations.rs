@@ -21,7 +21,10 @@ pub struct Orchestrations(pub Arc<DefinitionFiles>);
 
 #[tonic::async_trait]
 impl OrchestrationService for Orchestrations {
-    async fn list_orchestrations(&self, _request: Request<ListOrchestrationsRequest>) -> Result<Response<ListOrchestrationsResponse>, Status> {
+    async fn list_orchestrations(
+        &self,
+        _request: Request<ListOrchestrationsRequest>,
+    ) -> Result<Response<ListOrchestrationsResponse>, Status> {
         let orchestrations = self.0.current().orchestrations.iter().map(|orchestration| summary(orchestration)).collect();
         Ok(Response::new(ListOrchestrationsResponse { orchestrations }))
     }

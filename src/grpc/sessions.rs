@@ -8,7 +8,8 @@ use crate::store::{self, Cursor, Sessions};
 use crate::wire::v1::session::Turn;
 use crate::wire::v1::session_service_server::SessionService;
 use crate::wire::v1::{
-    DeleteSessionRequest, DeleteSessionResponse, GetSessionRequest, ListSessionsRequest, ListSessionsResponse, Session, SessionSummary, Usage,
+    DeleteSessionRequest, DeleteSessionResponse, GetSessionRequest, ListSessionsRequest, ListSessionsResponse, Session, SessionSummary,
+    Usage,
 };
 
 /// How many items a page has where the request names no number.
@@ -41,7 +42,8 @@ impl Conversations {
     }
 
     async fn get(&self, request: GetSessionRequest) -> Result<Session> {
-        let after = some(&request.page_token).map(str::parse::<u64>).transpose().map_err(|_| Error::invalid("`page_token` is not one of ours"))?;
+        let after =
+            some(&request.page_token).map(str::parse::<u64>).transpose().map_err(|_| Error::invalid("`page_token` is not one of ours"))?;
         let session = self.0.get(&request.session_id, some(&request.agent_id)).await?.ok_or_else(|| unknown(&request.session_id))?;
         let turns = self.0.turns(&session, after.unwrap_or(0), page_size(request.page_size)).await?;
         let next = turns.last().map(|turn| turn.number).filter(|number| *number < session.turns);

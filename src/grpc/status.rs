@@ -28,5 +28,11 @@ pub fn reason(status: &Status) -> Option<Reason> {
 }
 
 fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(cause), |cause| cause.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut text = cause.to_string();
+    let mut deeper = cause.source();
+    while let Some(cause) = deeper {
+        text = format!("{text}: {cause}");
+        deeper = cause.source();
+    }
+    text
 }

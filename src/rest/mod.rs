@@ -19,11 +19,20 @@ use tonic::Status;
 pub use docs::{docs, openapi};
 pub use refusal::{refusal, status_refusal};
 
-use crate::grpc::Services;
-use crate::wire::v1;
-use read::{Binding, Parameter, Shape};
+pub use generated::router;
 
-include!(concat!(env!("OUT_DIR"), "/rest.rs"));
+use read::Binding;
+
+/// A handler for every route, and the router of all of them.
+#[allow(unused_qualifications, clippy::pedantic, clippy::allow_attributes, reason = "generated")]
+mod generated {
+    use super::Gateway;
+    use super::read::{Binding, Parameter, Shape};
+    use crate::grpc::Services;
+    use crate::wire::v1;
+
+    include!(concat!(env!("OUT_DIR"), "/rest.rs"));
+}
 
 /// What every handler needs to know.
 #[derive(Clone)]
@@ -43,7 +52,11 @@ impl Gateway {
     }
 
     /// Reads the message of a request, or says what is wrong with it.
-    async fn read<M: DeserializeOwned>(&self, request: Request<axum::body::Body>, binding: &Binding) -> Result<tonic::Request<M>, Response> {
+    async fn read<M: DeserializeOwned>(
+        &self,
+        request: Request<axum::body::Body>,
+        binding: &Binding,
+    ) -> Result<tonic::Request<M>, Response> {
         read::message(request, binding, self.inner.body_bytes).await.map_err(|refused| *refused)
     }
 

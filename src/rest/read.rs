@@ -100,7 +100,8 @@ fn parse<M: DeserializeOwned>(body: &[u8], parameters: Map<String, Value>) -> Re
         deserializer.end().map_err(|error| bad(format!("the body is not valid JSON: {error}")))?;
         return Ok(message);
     }
-    let mut object: Map<String, Value> = serde_json::from_slice(body).map_err(|error| bad(format!("the body is not valid JSON: {error}")))?;
+    let mut object: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| bad(format!("the body is not valid JSON: {error}")))?;
     object.extend(parameters);
     typed(Value::Object(object))
 }

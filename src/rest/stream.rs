@@ -30,12 +30,7 @@ where
     E: Serialize + Send + 'static,
     S: Stream<Item = Result<E, Status>> + Send + 'static,
 {
-    let frames = Frames {
-        events: Box::pin(events),
-        heartbeat,
-        silence: Box::pin(sleep(heartbeat)),
-        over: false,
-    };
+    let frames = Frames { events: Box::pin(events), heartbeat, silence: Box::pin(sleep(heartbeat)), over: false };
     let mut response = Response::new(Body::from_stream(frames));
     headers(response.headers_mut());
     response

@@ -41,6 +41,7 @@ pub struct Server {
     grpc_listener: Option<TcpListener>,
     acceptor: Arc<Acceptor>,
     keys: Keys,
+    sessions: Sessions,
     definitions: Arc<DefinitionFiles>,
     health: HealthReporter,
     ready: health::Readiness,
@@ -60,11 +61,12 @@ impl Server {
         }
         let keys = Keys::open(&config.data_dir)?;
         let admin = Arc::new(AdminToken::open(&config.data_dir, config.admin_token.as_ref())?);
+        let sessions = Sessions::open(&config.data_dir).await?;
         let metrics = Metrics::default();
         let streams = CancellationToken::new();
         let engine = Arc::new(Engine {
             definitions: definitions.clone(),
-            sessions: Sessions::open(&config.data_dir).await?,
+            sessions: sessions.clone(),
             vault: Vault::open(&config.data_dir),
             models: Models::new(&config, local),
             metrics: metrics.clone(),
@@ -83,7 +85,7 @@ impl Server {
         };
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let acceptor = Arc::new(Acceptor::new(tls, config.limits.clone(), metrics));
-        Ok(Self { config, listener, grpc_listener, acceptor, keys, definitions, health, ready, routers, streams, _lock: lock })
+        Ok(Self { config, listener, grpc_listener, acceptor, keys, sessions, definitions, health, ready, routers, streams, _lock: lock })
     }
 
     /// Returns the address for REST and gRPC.
@@ -128,6 +130,9 @@ impl Server {
         }
         if let Err(error) = self.keys.flush_last_used().await {
             tracing::error!(%error, "the last use of keys could not be written");
+        }
+        if let Err(error) = self.sessions.flush().await {
+            tracing::error!(%error, "the last turns could not be kept");
         }
         tracing::info!("stopped");
     }

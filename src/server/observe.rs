@@ -91,7 +91,13 @@ mod tests {
     fn a_trace_parent_is_read_and_nonsense_is_not() {
         let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(trace_parent(header), Some(("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")));
-        for header in ["", "00-0-0-0", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &header.replace("4bf92f", "XXXXXX"), &format!("{header}-x")] {
+        for header in [
+            "",
+            "00-0-0-0",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            &header.replace("4bf92f", "XXXXXX"),
+            &format!("{header}-x"),
+        ] {
             assert_eq!(trace_parent(header), None, "{header}");
         }
     }

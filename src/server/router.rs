@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::Router;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use tonic::service::Routes;
@@ -81,7 +81,9 @@ fn open_routes(door: &Door) -> Router {
 /// Puts around a router what every request goes through.
 fn around(router: Router, door: &Door, config: &Config) -> Result<Router, StartError> {
     let router = router
-        .layer(CatchPanicLayer::custom(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred. Check server logs for details.")))
+        .layer(CatchPanicLayer::custom(|_| {
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred. Check server logs for details.")
+        }))
         .layer(from_fn_with_state(door.metrics.clone(), observe))
         .layer(RequestBodyTimeoutLayer::new(config.limits.body_pause));
     Ok(match cors(&config.cors_origins)? {
@@ -126,12 +128,20 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, StartError> {
     let grpc = ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id"].map(HeaderName::from_static);
     let cors = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("x-grpc-web"), HeaderName::from_static("x-request-id"), HeaderName::from_static("last-event-id")])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            HeaderName::from_static("x-grpc-web"),
+            HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("last-event-id"),
+        ])
         .expose_headers(grpc);
     if origins.iter().any(|origin| origin == "*") {
         return Ok(Some(cors.allow_origin(Any)));
     }
-    let origins = origins.iter().map(|origin| HeaderValue::try_from(origin).map_err(|_| format!("`CORS_ORIGINS` has `{origin}`, which is no origin")));
+    let origins = origins
+        .iter()
+        .map(|origin| HeaderValue::try_from(origin).map_err(|_| format!("`CORS_ORIGINS` has `{origin}`, which is no origin")));
     Ok(Some(cors.allow_origin(origins.collect::<Result<Vec<_>, _>>()?)))
 }
 

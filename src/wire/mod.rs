@@ -10,7 +10,15 @@ pub use time::Time;
 pub use validate::{Validate, Violation};
 
 /// The messages and services of `synapse.v1`.
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic, clippy::allow_attributes, reason = "generated")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    reason = "generated"
+)]
 pub mod v1 {
     tonic::include_proto!("synapse.v1");
 }
