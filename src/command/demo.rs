@@ -9,7 +9,7 @@ use super::serve::{first_key, listening, open, stop_signal};
 use super::{Failure, first_call, log, model};
 use crate::config::Config;
 use crate::provider::weights;
-use crate::store::write_starter;
+use crate::store::{create_data_dir, write_starter};
 
 /// The name of the key that each demo makes anew.
 const KEY_NAME: &str = "demo";
@@ -26,6 +26,7 @@ pub(super) async fn demo(mut config: Config) -> Result<ExitCode, Failure> {
     if !weights::present(&config.model_dir) {
         model::fetch(&config).await?;
     }
+    create_data_dir(&config.data_dir)?;
     write_starter(&config.data_dir)?;
     let stop = stop_signal()?;
     let server = open(&config).await?;

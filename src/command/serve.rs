@@ -11,11 +11,12 @@ use super::{Failure, first_call, log, model};
 use crate::config::Config;
 use crate::provider::{Provider, weights};
 use crate::server::Server;
-use crate::store::write_starter;
+use crate::store::{create_data_dir, write_starter};
 
 /// Serves until a signal comes.
 pub(super) async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let _log = log::start(&config)?;
+    create_data_dir(&config.data_dir)?;
     let first = write_starter(&config.data_dir)?;
     let stop = stop_signal()?;
     let server = open(&config).await?;
