@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::Path;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{Redirect, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use utoipa_swagger_ui::Config;
@@ -18,10 +18,23 @@ pub async fn openapi() -> Response {
     json(OPENAPI.as_bytes().to_vec())
 }
 
-/// Answers with a file of the API page; without one, leads to it.
-pub async fn docs(file: Option<Path<String>>) -> Response {
-    let Some(Path(file)) = file else { return Redirect::permanent("/docs/").into_response() };
-    match utoipa_swagger_ui::serve(&file, PAGE.clone()) {
+/// Leads to the API page, whose files are found relative to it.
+pub async fn docs_home() -> Redirect {
+    Redirect::permanent("/docs/")
+}
+
+/// Answers with the API page.
+pub async fn docs_page() -> Response {
+    file("index.html")
+}
+
+/// Answers with a file of the API page.
+pub async fn docs_file(Path(name): Path<String>) -> Response {
+    file(&name)
+}
+
+fn file(name: &str) -> Response {
+    match utoipa_swagger_ui::serve(name, PAGE.clone()) {
         Ok(Some(file)) => {
             let mut response = Response::new(file.bytes.into_owned().into());
             if let Ok(media_type) = HeaderValue::from_str(&file.content_type) {

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::Status;
 
-pub use docs::{docs, openapi};
+pub use docs::{docs_file, docs_home, docs_page, openapi};
 pub use refusal::{refusal, status_refusal};
 
 pub use generated::router;

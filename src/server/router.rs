@@ -73,9 +73,9 @@ fn open_routes(door: &Door) -> Router {
         .route("/readyz", get(move || std::future::ready(ready.answer())))
         .route("/metrics", get(move || std::future::ready(count(&metrics))))
         .route("/openapi.json", get(rest::openapi))
-        .route("/docs", get(rest::docs))
-        .route("/docs/", get(rest::docs))
-        .route("/docs/{*file}", get(rest::docs))
+        .route("/docs", get(rest::docs_home))
+        .route("/docs/", get(rest::docs_page))
+        .route("/docs/{*file}", get(rest::docs_file))
 }
 
 /// Puts around a router what every request goes through.
