@@ -45,10 +45,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 
 /// Names the route: REST by its pattern, gRPC by its method, everything else as one, so that no client can make up new names.
 fn route(request: &Request) -> String {
-    if let Some(path) = request.extensions().get::<MatchedPath>() {
-        if !path.as_str().contains('*') && !path.as_str().starts_with("/{") {
-            return path.as_str().to_owned();
-        }
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    if let Some(pattern) = matched.filter(|pattern| !pattern.contains('*')) {
+        return pattern.to_owned();
     }
     let path = request.uri().path();
     METHODS.iter().find(|method| method.grpc == path).map_or("other", |method| method.grpc).to_owned()
