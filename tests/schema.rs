@@ -22,7 +22,7 @@ fn read(body: &str) -> Result<Schema, String> {
     let folder = tempfile::tempdir().unwrap();
     let imports =
         ["buf/validate/validate.proto", "google/api/annotations.proto", "google/protobuf/struct.proto", "synapse/options/v1/options.proto"];
-    let imports: String = imports.iter().map(|file| format!("import \"{file}\";\n")).collect();
+    let imports = imports.map(|file| format!("import \"{file}\";")).join("\n");
     std::fs::create_dir_all(folder.path().join("synapse/v1")).unwrap();
     std::fs::write(
         folder.path().join("synapse/v1/tides.proto"),
