@@ -14,6 +14,9 @@ use crate::metrics::Metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The time until the head of the answer, for clients that have always found it there.
+const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
+
 /// The most characters of a request id that a client may choose.
 const REQUEST_ID_CHARACTERS: usize = 128;
 
@@ -33,6 +36,9 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
         tracing::info!(target: "synapse::access", %method, status, grpc_status = grpc_status(&response), milliseconds, "answered");
     });
     response.headers_mut().entry(REQUEST_ID).or_insert(id);
+    if let Ok(time) = HeaderValue::try_from(format!("{milliseconds:.2}ms")) {
+        response.headers_mut().insert(PROCESS_TIME, time);
+    }
     response
 }
 
