@@ -27,8 +27,10 @@ pub(super) async fn serve(config: Config) -> Result<ExitCode, Failure> {
     println!("{}", listening(&server)?);
     if first {
         println!("This is the first start: agents, an orchestration and settings were written to `{}`.", config.data_dir.display());
-        let key = first_key(&server, "first key").await?;
-        println!("{}", first_call::text(&server.address()?, key.expose_secret(), config.tls.is_some()));
+        if server.keys().list().is_empty() {
+            let key = first_key(&server, "first key").await?;
+            println!("{}", first_call::text(&server.address()?, key.expose_secret(), config.tls.is_some()));
+        }
         if config.model_fetch && !weights::present(&config.model_dir) {
             // Not awaited: other agents can answer meanwhile, and a failure is printed.
             tokio::spawn(model::fetch_in_background(config.clone()));
