@@ -20,7 +20,7 @@ const QUESTION: &str = "What is the capital of France?";
 /// Gets the model, serves, asks a question, and goes on serving.
 pub(super) async fn demo(mut config: Config) -> Result<ExitCode, Failure> {
     if config.log_filter == "info" {
-        "warn".clone_into(&mut config.log_filter);
+        "warn,synapse::provider::local=info".clone_into(&mut config.log_filter);
     }
     let _log = log::start(&config)?;
     if !weights::present(&config.model_dir) {
