@@ -240,7 +240,7 @@ fn read_field(file: &FileDescriptor, field: &FieldDescriptor) -> Result<Field, F
         comment: comment(file, field.path(), field.full_name())?,
         repeated: field.cardinality() == Cardinality::Repeated,
         optional: field.supports_presence(),
-        deprecated: field.field_descriptor_proto().options.as_ref().is_some_and(|options| options.deprecated()),
+        deprecated: field.field_descriptor_proto().options.as_ref().is_some_and(prost_types::FieldOptions::deprecated),
         options: options::field(file, field, &kind)?,
         kind,
     })

@@ -69,10 +69,10 @@ fn checks(schema: &Schema, field: &Field) -> String {
     if options.minimum.is_some() || options.maximum.is_some() {
         let _ = write!(each, "rule::range(\"{name}\", i128::from(*value), {:?}, {:?})?;", options.minimum, options.maximum);
     }
-    if let Kind::Message(inner) = &field.kind {
-        if has_rules(schema, inner) {
-            let _ = write!(each, "value.validate().map_err(|violation| violation.within(\"{name}\"))?;");
-        }
+    if let Kind::Message(inner) = &field.kind
+        && has_rules(schema, inner)
+    {
+        let _ = write!(each, "value.validate().map_err(|violation| violation.within(\"{name}\"))?;");
     }
     if each.is_empty() {
         return code;
@@ -232,8 +232,9 @@ fn field_name(service: &Service) -> String {
 
 /// Returns the path of a message's type, as prost names it.
 fn rust_path(message: &Message) -> String {
-    let (name, outer) = message.path.split_last().map(|(name, outer)| (name.as_str(), outer)).unwrap_or_default();
-    outer.iter().map(|outer| format!("{}::", outer.to_snake_case())).collect::<String>() + name
+    let last = message.path.len() - 1;
+    let names = message.path.iter().enumerate();
+    names.map(|(index, name)| if index < last { name.to_snake_case() } else { name.clone() }).collect::<Vec<_>>().join("::")
 }
 
 fn rust_type(full_name: &str) -> String {

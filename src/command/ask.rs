@@ -13,7 +13,7 @@ use crate::wire::v1::chat_event::Event;
 use crate::wire::v1::{ChatEvent, Error};
 
 /// How long a server may be silent; a heartbeat comes every ten seconds.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// What is asked.
 #[derive(Debug, Serialize)]

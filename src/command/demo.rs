@@ -20,7 +20,7 @@ const QUESTION: &str = "What is the capital of France?";
 /// Gets the model, serves, asks a question, and goes on serving.
 pub(super) async fn demo(mut config: Config) -> Result<ExitCode, Failure> {
     if config.log_filter == "info" {
-        config.log_filter = "warn".to_owned();
+        "warn,synapse::provider::local=info".clone_into(&mut config.log_filter);
     }
     let _log = log::start(&config)?;
     if !weights::present(&config.model_dir) {
@@ -36,7 +36,7 @@ pub(super) async fn demo(mut config: Config) -> Result<ExitCode, Failure> {
         server.keys().delete(&old.id).await?;
     }
     let key = first_key(&server, KEY_NAME).await?;
-    let served = tokio::spawn(server.serve(stop.clone()));
+    let serving = tokio::spawn(server.serve(stop.clone()));
 
     println!("\n> {QUESTION}");
     let url = format!("{}://{address}", if config.tls.is_some() { "https" } else { "http" });
@@ -46,6 +46,6 @@ pub(super) async fn demo(mut config: Config) -> Result<ExitCode, Failure> {
         println!("{}", first_call::text(&address, key.expose_secret(), config.tls.is_some()));
         println!("Serving until Ctrl-C.");
     }
-    served.await?;
+    serving.await?;
     Ok(ExitCode::SUCCESS)
 }

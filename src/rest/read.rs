@@ -4,7 +4,6 @@ use std::str::FromStr;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams};
-use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
@@ -13,8 +12,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use tonic::metadata::MetadataMap;
-
-use super::refusal;
 
 /// Where the fields of a request come from.
 pub(super) struct Binding {
@@ -41,7 +38,13 @@ pub(super) enum Shape {
     Flag,
 }
 
-type Read<T> = Result<T, Box<Response>>;
+/// Why a request cannot be read.
+pub(super) struct Refused {
+    pub status: StatusCode,
+    pub detail: String,
+}
+
+type Read<T> = Result<T, Refused>;
 
 /// Reads the message of a request.
 pub(super) async fn message<M: DeserializeOwned>(request: Request<Body>, binding: &Binding, limit: usize) -> Read<tonic::Request<M>> {
@@ -56,11 +59,11 @@ pub(super) async fn message<M: DeserializeOwned>(request: Request<Body>, binding
     Ok(tonic::Request::from_parts(MetadataMap::from_headers(parts.headers), parts.extensions, message))
 }
 
-fn refused(status: StatusCode, detail: impl AsRef<str>) -> Box<Response> {
-    Box::new(refusal(status, detail.as_ref()))
+fn refused(status: StatusCode, detail: impl Into<String>) -> Refused {
+    Refused { status, detail: detail.into() }
 }
 
-fn bad(detail: impl AsRef<str>) -> Box<Response> {
+fn bad(detail: impl Into<String>) -> Refused {
     refused(StatusCode::BAD_REQUEST, detail)
 }
 

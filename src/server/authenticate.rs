@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
-use tonic::Status;
 
 use crate::error::{Error, Reason};
 use crate::grpc::{METHODS, refuse};
@@ -77,7 +76,7 @@ fn allowed(caller: Caller, admin: bool) -> Result<Caller, Error> {
 /// Refuses in the dialect of the caller.
 fn refused(headers: &HeaderMap, error: Error) -> Response {
     if is_grpc(headers) {
-        return grpc(headers, &refuse(error));
+        return refuse(error).into_http();
     }
     refusal(StatusCode::from_u16(error.reason().http()).unwrap_or(StatusCode::UNAUTHORIZED), error.detail())
 }
@@ -85,13 +84,4 @@ fn refused(headers: &HeaderMap, error: Error) -> Response {
 /// Tells whether a request speaks gRPC or gRPC-Web.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// Answers with a status alone, as gRPC does when there is nothing else to say.
-fn grpc(headers: &HeaderMap, status: &Status) -> Response {
-    let mut response: http::Response<axum::body::Body> = status.clone().into_http();
-    if let Some(content_type) = headers.get(CONTENT_TYPE) {
-        response.headers_mut().insert(CONTENT_TYPE, content_type.clone());
-    }
-    response.into_response()
 }

@@ -1,7 +1,6 @@
 //! Accepts connections and keeps them honest: a limit on their number, on the time for TLS and for a request's head, and pings for silent ones.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +30,7 @@ const PING_AFTER: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(20);
 
 /// After how long a peer that acknowledges nothing is dead.
-const DEAD_AFTER: Duration = Duration::from_secs(60);
+const DEAD_AFTER: Duration = Duration::from_mins(1);
 
 /// Streams of one HTTP/2 connection at once.
 const STREAMS: u32 = 1_000;
@@ -130,6 +129,6 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn answer(router: Router, request: http::Request<Body>) -> impl Future<Output = http::Response<Body>> {
-    async move { router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {}) }
+async fn answer(router: Router, request: http::Request<Body>) -> http::Response<Body> {
+    router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})
 }

@@ -32,7 +32,7 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How often the last use of keys is written.
-const LAST_USE: Duration = Duration::from_secs(60);
+const LAST_USE: Duration = Duration::from_mins(1);
 
 /// A server that listens.
 pub struct Server {

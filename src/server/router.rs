@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceExt;
@@ -99,8 +99,12 @@ async fn grpc_by_content_type(State(grpc): State<Router>, request: Request, next
     next.run(request).await
 }
 
-async fn not_found() -> Response {
-    refusal(StatusCode::NOT_FOUND, "Not Found")
+/// Answers for a path that nobody has. One that only ends with a slash too many is led to the right one, method and body as they are.
+async fn not_found(uri: Uri) -> Response {
+    match uri.path().strip_suffix('/').filter(|path| path.starts_with("/api/")) {
+        Some(path) => Redirect::temporary(&uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))).into_response(),
+        None => refusal(StatusCode::NOT_FOUND, "Not Found"),
+    }
 }
 
 /// Answers OPTIONS; axum adds the `Allow` header to this answer as to every refused method.
@@ -135,6 +139,7 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, StartError> {
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("last-event-id"),
         ])
+        .allow_private_network(true)
         .expose_headers(grpc);
     if origins.iter().any(|origin| origin == "*") {
         return Ok(Some(cors.allow_origin(Any)));
