@@ -1,5 +1,7 @@
 //! Whether the server lives and whether it is ready.
 
+use std::collections::BTreeSet;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -7,7 +9,10 @@ use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
+use crate::grpc::METHODS;
 use crate::rest::refusal;
 use crate::store::{DefinitionFiles, Keys};
 
@@ -46,6 +51,14 @@ impl Readiness {
         let problems = self.definitions.problems().into_iter().chain(self.keys.problem());
         let problems: Vec<String> = problems.map(|problem| problem.to_string()).collect();
         json_response(&json!({ "status": "ready", "problems": problems }))
+    }
+}
+
+/// Tells gRPC's health service how the server is, as a whole and for each service.
+pub(super) async fn tell(health: &HealthReporter, status: ServingStatus) {
+    let services: BTreeSet<&str> = METHODS.iter().filter_map(|method| method.grpc.split('/').nth(1)).collect();
+    for service in iter::once("").chain(services) {
+        health.set_service_status(service, status).await;
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
+use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
@@ -115,13 +116,13 @@ impl Server {
         tasks.spawn(self.keys.clone().watch(no_more.clone()));
         tasks.spawn(note_last_use(self.keys.clone(), no_more.clone()));
         tasks.close();
-        self.health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        health::tell(&self.health, ServingStatus::Serving).await;
         self.ready.start();
 
         stop.cancelled().await;
         tracing::info!("stopping: no new work is taken");
         self.ready.stop();
-        self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        health::tell(&self.health, ServingStatus::NotServing).await;
         no_more.cancel();
         if timeout(self.config.limits.shutdown_time, tasks.wait()).await.is_err() {
             tracing::warn!("the time for stopping is up; streams are ended");
