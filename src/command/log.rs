@@ -9,7 +9,8 @@ use crate::config::Config;
 /// Starts the log. What is still to be written is written when the guard is dropped.
 pub(super) fn start(config: &Config) -> Result<WorkerGuard, Failure> {
     // genai logs the bodies of failed answers, which may repeat a key.
-    let filter = EnvFilter::try_new(format!("{},genai=off", config.log_filter)).map_err(|error| format!("`SYNAPSE_LOG` is `{}`: {error}", config.log_filter))?;
+    let filter = EnvFilter::try_new(format!("{},genai=off", config.log_filter))
+        .map_err(|error| format!("`SYNAPSE_LOG` is `{}`: {error}", config.log_filter))?;
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
     if config.log_json {
