@@ -5,8 +5,18 @@
 mod support;
 
 mod agents;
+mod bodies;
 mod chat;
+mod command_line;
+mod connections;
 mod definitions;
+mod door;
 mod failing;
+mod golden;
 mod images;
+mod keys;
+mod openapi;
+mod protocols;
 mod sessions;
+mod starter;
+mod stopping;

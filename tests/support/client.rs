@@ -56,7 +56,8 @@ impl Outcome {
 pub(crate) struct Client {
     pub(crate) dialect: Dialect,
     pub(crate) address: SocketAddr,
-    pub(crate) bearer: Option<String>,
+    /// The `authorization` that every call carries.
+    pub(crate) authorization: Option<String>,
     pub(crate) http: reqwest::Client,
     pub(crate) channel: Channel,
 }
@@ -65,17 +66,22 @@ impl Client {
     /// Makes a client without a key.
     pub(crate) fn new(dialect: Dialect, address: SocketAddr) -> Self {
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        Self { dialect, address, bearer: None, http: rest::http(), channel }
+        Self { dialect, address, authorization: None, http: rest::http(), channel }
     }
 
     /// Returns a client with another key.
     pub(crate) fn bearer(&self, bearer: &str) -> Self {
-        Self { bearer: Some(bearer.to_owned()), ..self.clone() }
+        self.authorization(&format!("Bearer {bearer}"))
+    }
+
+    /// Returns a client with another `authorization`.
+    pub(crate) fn authorization(&self, authorization: &str) -> Self {
+        Self { authorization: Some(authorization.to_owned()), ..self.clone() }
     }
 
     /// Returns a client without a key.
     pub(crate) fn stranger(&self) -> Self {
-        Self { bearer: None, ..self.clone() }
+        Self { authorization: None, ..self.clone() }
     }
 
     /// Calls an rpc that answers once.

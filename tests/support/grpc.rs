@@ -41,8 +41,8 @@ pub(super) async fn stream(client: &Client, body: Value) -> Result<Events, Outco
 
 fn request<M: DeserializeOwned>(client: &Client, body: Value) -> Request<M> {
     let mut request = Request::new(serde_json::from_value(body).unwrap());
-    if let Some(bearer) = &client.bearer {
-        request.metadata_mut().insert("authorization", format!("Bearer {bearer}").parse().unwrap());
+    if let Some(authorization) = &client.authorization {
+        request.metadata_mut().insert("authorization", authorization.parse().unwrap());
     }
     request
 }

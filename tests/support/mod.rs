@@ -12,7 +12,8 @@ pub(crate) use client::{Client, Dialect, Outcome, answered, refused};
 pub(crate) use events::{Events, Told, joined, kinds};
 pub(crate) use model::ModelService;
 pub(crate) use process::{Failed, Process};
-pub(crate) use server::{Server, Setup};
+pub(crate) use rest::refusal;
+pub(crate) use server::{Certificate, KEY_ID, Server, Setup, key_record};
 
 use std::time::Duration;
 

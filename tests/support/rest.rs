@@ -47,16 +47,12 @@ async fn send(client: &Client, rpc: &str, request: Value) -> Response {
     }
     let builder = client.http.request(verb.parse().unwrap(), url);
     let builder = if verb == "POST" { builder.json(&fields) } else { builder };
-    with_bearer(client, builder).send().await.unwrap()
+    let builder = client.authorization.iter().fold(builder, |builder, authorization| builder.header("authorization", authorization));
+    builder.send().await.unwrap()
 }
 
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Puts the client's key into a request.
-pub(crate) fn with_bearer(client: &Client, builder: RequestBuilder) -> RequestBuilder {
-    client.bearer.iter().fold(builder, |builder, bearer| builder.bearer_auth(bearer))
 }
 
 /// Reads a refusal, which has exactly one form.

@@ -211,6 +211,16 @@ impl Server {
         eventually(&format!("`{text}` in the log"), async || line(self.process.errors())).await
     }
 
+    /// Tries to start another server on the same directory.
+    pub(crate) fn second(&self) -> Failed {
+        Process::serve(&self.setup.environment).err().unwrap()
+    }
+
+    /// Begins a request with the server's key.
+    pub(crate) fn request(&self, verb: &str, path: &str) -> reqwest::RequestBuilder {
+        super::rest::http().request(verb.parse().unwrap(), self.url(path)).bearer_auth(&self.key)
+    }
+
     /// Stops the server as an operator does, and starts it again with the same directory.
     pub(crate) async fn restart(&mut self) {
         self.process.terminate();
