@@ -1,7 +1,6 @@
 //! Accepts connections and keeps them honest: a limit on their number, on the time for TLS and for a request's head, and pings for silent ones.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http::Version;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::linger::Lingering;
 use crate::config::Limits;
 use crate::metrics::Metrics;
 
@@ -103,7 +104,7 @@ impl Acceptor {
         let service = service_fn(move |request: http::Request<Incoming>| {
             heard.store(true, Ordering::Relaxed);
             let router = router.clone();
-            async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
+            async move { Ok::<_, Infallible>(answer(router, request).await) }
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         // Hyper's own limit starts with the first byte of HTTP/1; a client that sends nothing, or half of HTTP/2's preface, is not under it.
@@ -130,6 +131,11 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn answer(router: Router, request: http::Request<Body>) -> impl Future<Output = http::Response<Body>> {
-    async move { router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {}) }
+async fn answer(router: Router, request: http::Request<Incoming>) -> http::Response<Body> {
+    // HTTP/2 can end one request without the connection.
+    let request = match request.version() {
+        Version::HTTP_2 => request.map(Body::new),
+        _ => request.map(|body| Body::new(Lingering::new(body))),
+    };
+    router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})
 }
