@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use http::Version;
+use http::header::EXPECT;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -132,10 +133,8 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
 }
 
 async fn answer(router: Router, request: http::Request<Incoming>) -> http::Response<Body> {
-    // HTTP/2 can end one request without the connection.
-    let request = match request.version() {
-        Version::HTTP_2 => request.map(Body::new),
-        _ => request.map(|body| Body::new(Lingering::new(body))),
-    };
+    // HTTP/2 can end one request without the connection, and a client that asks whether to go on sends nothing after a refusal.
+    let ends_alone = request.version() == Version::HTTP_2 || request.headers().contains_key(EXPECT);
+    let request = if ends_alone { request.map(Body::new) } else { request.map(|body| Body::new(Lingering::new(body))) };
     router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})
 }
