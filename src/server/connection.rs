@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http::Version;
+use http::header::EXPECT;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::linger::Lingering;
 use crate::config::Limits;
 use crate::metrics::Metrics;
 
@@ -102,7 +105,7 @@ impl Acceptor {
         let service = service_fn(move |request: http::Request<Incoming>| {
             heard.store(true, Ordering::Relaxed);
             let router = router.clone();
-            async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
+            async move { Ok::<_, Infallible>(answer(router, request).await) }
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         // Hyper's own limit starts with the first byte of HTTP/1; a client that sends nothing, or half of HTTP/2's preface, is not under it.
@@ -129,6 +132,9 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn answer(router: Router, request: http::Request<Body>) -> http::Response<Body> {
+async fn answer(router: Router, request: http::Request<Incoming>) -> http::Response<Body> {
+    // HTTP/2 can end one request without the connection, and a client that asks whether to go on sends nothing after a refusal.
+    let ends_alone = request.version() == Version::HTTP_2 || request.headers().contains_key(EXPECT);
+    let request = if ends_alone { request.map(Body::new) } else { request.map(|body| Body::new(Lingering::new(body))) };
     router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})
 }

@@ -3,6 +3,7 @@
 mod authenticate;
 mod connection;
 mod health;
+mod linger;
 mod observe;
 mod router;
 mod tls;

@@ -90,7 +90,7 @@ async fn two_agents_do_not_share_a_session(#[values(Rest, Grpc)] dialect: Dialec
 #[tokio::test]
 async fn chats_of_one_session_wait_for_each_other(#[values(Rest, Grpc)] dialect: Dialect) {
     let service = ModelService::new().await;
-    let server = Setup::new().setting("model", "locv1.m").setting("local_compatible_base_url", service.url()).start();
+    let server = Setup::new().model(&service.url()).start();
     let client = server.client(dialect);
     let message = |session: &str| json!({"message": "hi", "session_id": session});
     let mut first = client.stream(message("s")).await.unwrap();
@@ -214,7 +214,7 @@ async fn silence_is_filled_with_heartbeats(#[values(Rest, Grpc)] dialect: Dialec
 #[tokio::test]
 async fn a_client_that_leaves_ends_the_model_call(#[values(Rest, Grpc)] dialect: Dialect, #[case] stream: bool) {
     let service = ModelService::new().await;
-    let server = Setup::new().setting("model", "locv1.m").setting("local_compatible_base_url", service.url()).start();
+    let server = Setup::new().model(&service.url()).start();
     let client = server.client(dialect);
     let request = json!({"message": "hi", "session_id": "s"});
     let asking = tokio::spawn(async move {
@@ -258,4 +258,16 @@ async fn many_chat_at_once(#[values(Rest, Grpc)] dialect: Dialect) {
     }
     let sessions = client.call("ListSessions", json!({"page_size": 200})).await.answer();
     assert_eq!(sessions["sessions"].as_array().unwrap().len(), 50);
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_said_is_not_in_the_log(#[values(Rest, Grpc)] dialect: Dialect) {
+    let setup = Setup::new().secret("between us").secret("the vault's words").secret("a private thought");
+    let setup = setup.file("vault/note.txt", "the vault's words").script(json!({"text": "{message}", "reasoning": "a private thought"}));
+    let server = setup.start();
+    let request = json!({"message": "between us @[note.txt]", "session_id": "s"});
+    assert!(server.client(dialect).say(request.clone()).await.contains("the vault's words"));
+    server.client(dialect).events(request).await;
+    server.logged("the model answered").await;
 }

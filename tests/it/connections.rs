@@ -46,11 +46,7 @@ async fn a_slow_loris_is_closed(#[case] bytes: &[u8]) {
 #[tokio::test]
 async fn a_slow_body_is_refused() {
     let server = Setup::new().environment("SYNAPSE_BODY_TIMEOUT", 0.3).start();
-    let head = format!(
-        "POST /api/v1/chat HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nauthorization: Bearer {}\r\ncontent-length: 99\r\n\r\n{{",
-        server.key
-    );
-    let answer = until_closed(&server, head.as_bytes()).await;
+    let answer = until_closed(&server, (head(&server.key, 99, "") + "{").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 4") && answer.contains("{\"detail\":\""), "{answer}");
 }
 
@@ -66,6 +62,51 @@ async fn what_is_no_http_is_refused() {
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
 }
 
+#[rstest]
+#[case::silence("")]
+#[case::half_a_head("GET /healthz HT")]
+#[tokio::test]
+async fn a_connection_that_was_used_is_closed_as_well(#[case] then: &str) {
+    let server = Setup::new().environment("SYNAPSE_HEADER_TIMEOUT", 0.3).start();
+    let answer = until_closed(&server, format!("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n{then}").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_for_room() {
+    let server = Setup::new().environment("SYNAPSE_MAX_CONNECTIONS", 2).environment("SYNAPSE_HEADER_TIMEOUT", 0.5).start();
+    let idle = [TcpStream::connect(server.address).await.unwrap(), TcpStream::connect(server.address).await.unwrap()];
+    assert_eq!(server.client(Rest).say(json!({"message": "hi"})).await, "hi", "once the idle ones are closed");
+    drop(idle);
+}
+
+/// Returns the head of a chat's request.
+fn head(key: &str, length: usize, further: &str) -> String {
+    format!(
+        "POST /api/v1/chat HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nauthorization: Bearer {key}\r\ncontent-length: {length}\r\n{further}\r\n"
+    )
+}
+
+#[tokio::test]
+async fn who_asks_whether_to_go_on_is_told_before_the_body() {
+    let server = Setup::new().start();
+    let answer = until_closed(&server, head("sk-syn-wrong", 99, "expect: 100-continue\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    let body = r#"{"message": "hi"}"#;
+    let allowed = head(&server.key, body.len(), "expect: 100-continue\r\nconnection: close\r\n") + body;
+    let answer = until_closed(&server, allowed.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_refusal_leaves_the_connection_usable() {
+    let server = Setup::new().start();
+    let body = r#"{"message": "hi"}"#;
+    let calls = head("sk-syn-wrong", body.len(), "") + body + &head(&server.key, body.len(), "connection: close\r\n") + body;
+    let answer = until_closed(&server, calls.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("HTTP/1.1 200 OK"), "{answer}");
+}
+
 async fn connections(server: &Server) -> String {
     let text = server.request("GET", "/metrics").send().await.unwrap().text().await.unwrap();
     text.lines().find_map(|line| line.strip_prefix("synapse_connections ")).unwrap().to_owned()
@@ -74,14 +115,10 @@ async fn connections(server: &Server) -> String {
 #[tokio::test]
 async fn clients_that_vanish_leave_nothing_behind() {
     let server = Setup::new().script(json!({"text": "long", "delay_ms": 60_000})).start();
-    let head = format!("host: x\r\ncontent-type: application/json\r\nauthorization: Bearer {}\r\n", server.key);
     let body = r#"{"message": "hi"}"#;
-    for bytes in [
-        "PO".to_owned(),
-        format!("POST /api/v1/chat HTTP/1.1\r\n{head}content-length: 99\r\n\r\n{body}"),
-        format!("POST /api/v1/chat HTTP/1.1\r\n{head}content-length: {}\r\n\r\n{body}", body.len()),
-        format!("POST /api/v1/chat/stream HTTP/1.1\r\n{head}content-length: {}\r\n\r\n{body}", body.len()),
-    ] {
+    let whole = head(&server.key, body.len(), "") + body;
+    let stream = whole.replace("/chat ", "/chat/stream ");
+    for bytes in ["PO".to_owned(), head(&server.key, 99, "") + body, whole, stream] {
         for _ in 0..5 {
             let mut stream = TcpStream::connect(server.address).await.unwrap();
             stream.write_all(bytes.as_bytes()).await.unwrap();

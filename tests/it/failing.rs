@@ -48,11 +48,7 @@ async fn a_failure_after_some_text_is_an_error_then_done(#[values(Rest, Grpc)] d
 #[tokio::test]
 async fn a_provider_that_is_down_is_a_failure(#[values(Rest, Grpc)] dialect: Dialect) {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let server = Setup::new()
-        .setting("model", "locv1.m")
-        .setting("local_compatible_base_url", format!("http://{closed}/v1"))
-        .environment("SYNAPSE_LLM_TIMEOUT", 1)
-        .start();
+    let server = Setup::new().model(&format!("http://{closed}/v1")).environment("SYNAPSE_LLM_TIMEOUT", 1).start();
     let client = server.client(dialect);
     assert_eq!(client.chat(json!({"message": "hi"})).await, refused(500, FAILED));
     assert_failed(&client.events(json!({"message": "hi"})).await, "");
@@ -71,8 +67,7 @@ async fn what_a_provider_says_does_not_leak(
 ) {
     let service = ModelService::new().await;
     let server = Setup::new()
-        .setting("model", "locv1.m")
-        .setting("local_compatible_base_url", service.url())
+        .model(&service.url())
         .setting("local_compatible_key", "sk-provider-0123456789")
         .secret("sk-provider-0123456789")
         .environment("SYNAPSE_LLM_TIMEOUT", 3)
@@ -93,7 +88,7 @@ async fn what_a_provider_says_does_not_leak(
 #[tokio::test]
 async fn a_provider_that_breaks_off_is_a_failure(#[values(Rest, Grpc)] dialect: Dialect) {
     let service = ModelService::new().await;
-    let server = Setup::new().setting("model", "locv1.m").setting("local_compatible_base_url", service.url()).start();
+    let server = Setup::new().model(&service.url()).start();
     let mut events = server.client(dialect).stream(json!({"message": "hi", "session_id": "s"})).await.unwrap();
     let mut call = service.called().await;
     call.begin().await;
@@ -117,4 +112,14 @@ async fn a_model_that_is_not_configured_says_the_way_out(
     let server = Setup::new().setting("model", model).start();
     assert_eq!(server.client(dialect).chat(json!({"message": "hi"})).await, refused(500, detail));
     assert_eq!(server.client(dialect).stream(json!({"message": "hi"})).await.err(), Some(refused(500, detail)));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_local_model_without_weights_says_the_way_out(#[values(Rest, Grpc)] dialect: Dialect) {
+    let server = Setup::new().setting("model", "local").start();
+    let detail = "the local model is not here: run `synapse model fetch`, or set another `model` in settings.json";
+    assert_eq!(server.client(dialect).chat(json!({"message": "hi"})).await, refused(500, detail));
+    let events = server.client(dialect).events(json!({"message": "hi"})).await;
+    assert_eq!(events[events.len() - 2], json!({"type": "error", "message": detail}));
 }

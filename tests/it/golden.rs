@@ -57,7 +57,7 @@ impl Exchange {
         let (request, answer) = text.split_once('\n').unwrap();
         let (call, body) = request.strip_prefix("# ").unwrap().split_once("  body=").unwrap();
         let (verb, path) = call.split_once(' ').unwrap();
-        let (head, answered) = answer.split_once("\n\n").unwrap();
+        let (head, answered) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let header = |name: &str| {
             let mut lines = head.lines().filter_map(|line| line.split_once(": "));

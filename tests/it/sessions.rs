@@ -102,3 +102,19 @@ async fn what_no_page_has_is_refused(#[values(Rest, Grpc)] dialect: Dialect) {
         assert!(status == 400 && detail.contains("`page_token`"), "{status}: {detail}");
     }
 }
+
+#[rstest]
+#[tokio::test]
+async fn any_text_is_a_session(
+    #[values(Rest, Grpc)] dialect: Dialect,
+    #[values("a/b?c#d%2F é", "../../etc", "\u{1}\u{0}x", "'; drop table turns; --", " ", "%", "😀\u{2028}")] id: &str,
+) {
+    let server = Setup::new().start();
+    let client = server.client(dialect);
+    client.say(json!({"message": "hi", "session_id": id})).await;
+    let events = client.events(json!({"message": "hi", "session_id": id})).await;
+    assert_eq!(events[0]["session_id"], id);
+    let session = client.call("GetSession", json!({"session_id": id})).await.answer();
+    assert_eq!((&session["session_id"], &session["turn_count"]), (&json!(id), &json!(2)));
+    assert_eq!(client.call("DeleteSession", json!({"session_id": id})).await.answer()["session_id"], id);
+}

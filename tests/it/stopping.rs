@@ -15,7 +15,7 @@ async fn refuses_connections(address: std::net::SocketAddr) {
 #[tokio::test]
 async fn what_goes_on_comes_to_its_end(#[values(Rest, Grpc)] dialect: Dialect) {
     let service = ModelService::new().await;
-    let mut server = Setup::new().setting("model", "locv1.m").setting("local_compatible_base_url", service.url()).start();
+    let mut server = Setup::new().model(&service.url()).start();
     let client = server.client(dialect);
     let chat = tokio::spawn(async move { client.chat(json!({"message": "hi", "session_id": "s"})).await });
     let mut chat_call = service.called().await;
@@ -65,7 +65,7 @@ async fn an_idle_server_stops_at_once(#[values(Rest, Grpc)] dialect: Dialect) {
 async fn a_stopping_server_is_not_ready() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let service = ModelService::new().await;
-    let server = Setup::new().setting("model", "locv1.m").setting("local_compatible_base_url", service.url()).start();
+    let server = Setup::new().model(&service.url()).start();
     // A request that has begun before the stop and ends after it is answered as the server then is.
     let mut late = TcpStream::connect(server.address).await.unwrap();
     late.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\n").await.unwrap();

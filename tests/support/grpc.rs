@@ -10,7 +10,7 @@ use synapse::wire::v1::chat_service_client::ChatServiceClient;
 use synapse::wire::v1::key_service_client::KeyServiceClient;
 use synapse::wire::v1::orchestration_service_client::OrchestrationServiceClient;
 use synapse::wire::v1::session_service_client::SessionServiceClient;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::{Client, Events, Outcome};
 
@@ -54,12 +54,12 @@ fn outcome<M: Serialize>(answer: Result<Response<M>, Status>) -> Outcome {
     }
 }
 
-/// Reads a refusal. Its reason, where it has one, agrees with its code.
+/// Reads a refusal. It has a reason that agrees with its code, unless tonic refuses by itself what is too large to be read.
 pub(crate) fn refusal(status: &Status) -> Outcome {
-    if let Some(reason) = reason(status) {
-        assert_eq!(reason.grpc(), status.code());
-    }
-    let code = reason(status).map_or_else(|| http_status(status.code()), Reason::http);
+    let reason = reason(status);
+    let expected = reason.map_or(Code::OutOfRange, Reason::grpc);
+    assert_eq!(status.code(), expected, "{status:?}");
+    let code = reason.map_or_else(|| http_status(status.code()), Reason::http);
     Outcome::Refused { status: code, detail: status.message().to_owned() }
 }
 

@@ -24,7 +24,7 @@ impl ModelService {
         Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
     }
 
-    /// Returns the address for `local_compatible_base_url`.
+    /// Returns the address, for [`Setup::model`](super::Setup::model).
     pub(crate) fn url(&self) -> String {
         format!("http://{}/v1", self.listener.local_addr().unwrap())
     }

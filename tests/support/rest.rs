@@ -1,6 +1,6 @@
 //! The REST dialect of the client.
 
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{Response, Url};
 use serde_json::Value;
 use synapse::grpc::METHODS;
 

@@ -78,6 +78,11 @@ impl Setup {
         self.setting("model", "scripted.it").setting("scripted", json!({ "it": script }))
     }
 
+    /// Lets the model of every agent be asked at an address.
+    pub(crate) fn model(self, url: &str) -> Self {
+        self.setting("model", "locv1.m").setting("local_compatible_base_url", url)
+    }
+
     /// Sets a variable of the environment.
     pub(crate) fn environment(mut self, name: &str, value: impl ToString) -> Self {
         self.environment.retain(|(known, _)| known != name);
