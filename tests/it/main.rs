@@ -1,0 +1,22 @@
+//! The real binary, every scenario through REST and through gRPC alike.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails a test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod agents;
+mod bodies;
+mod chat;
+mod command_line;
+mod connections;
+mod definitions;
+mod door;
+mod failing;
+mod golden;
+mod images;
+mod keys;
+mod openapi;
+mod protocols;
+mod sessions;
+mod starter;
+mod stopping;
