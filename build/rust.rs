@@ -42,7 +42,7 @@ pub(crate) fn field_attributes(schema: &Schema) -> Vec<(String, &'static str)> {
 pub(crate) fn validation(schema: &Schema) -> String {
     let mut code = String::new();
     for message in schema.messages.values().filter(|message| message.request) {
-        let checks: String = message.fields.iter().map(|field| checks(schema, field)).collect();
+        let checks: String = message.fields.iter().map(checks).collect();
         let _ = writeln!(
             code,
             "impl Validate for {} {{\n    fn validate(&self) -> Result<(), Violation> {{\n{checks}        Ok(())\n    }}\n}}",
@@ -52,7 +52,7 @@ pub(crate) fn validation(schema: &Schema) -> String {
     code
 }
 
-fn checks(schema: &Schema, field: &Field) -> String {
+fn checks(field: &Field) -> String {
     let Field { name, options, .. } = field;
     let rust = rust_name(name);
     let mut code = String::new();
@@ -69,9 +69,7 @@ fn checks(schema: &Schema, field: &Field) -> String {
     if options.minimum.is_some() || options.maximum.is_some() {
         let _ = write!(each, "rule::range(\"{name}\", i128::from(*value), {:?}, {:?})?;", options.minimum, options.maximum);
     }
-    if let Kind::Message(inner) = &field.kind
-        && has_rules(schema, inner)
-    {
+    if let Kind::Message(_) = &field.kind {
         let _ = write!(each, "value.validate().map_err(|violation| violation.within(\"{name}\"))?;");
     }
     if each.is_empty() {
@@ -83,10 +81,6 @@ fn checks(schema: &Schema, field: &Field) -> String {
         (false, false) => writeln!(code, "        {{ let value = &self.{rust}; {each} }}"),
     };
     code
-}
-
-fn has_rules(schema: &Schema, message: &str) -> bool {
-    schema.message(message).fields.iter().any(|field| !checks(schema, field).is_empty())
 }
 
 /// Writes the services as one value, their gRPC routes, the table of methods, and the wrapper that checks every call of either protocol.
@@ -241,6 +235,8 @@ fn rust_type(full_name: &str) -> String {
     format!("v1::{}", &full_name[crate::PACKAGE.len() + 1..])
 }
 
+/// Returns the name that prost gives a field: a keyword is marked.
 fn rust_name(field: &str) -> String {
-    if field == "type" { "r#type".to_owned() } else { field.to_owned() }
+    const KEYWORDS: [&str; 12] = ["type", "match", "ref", "move", "use", "in", "for", "loop", "mod", "where", "async", "fn"];
+    if KEYWORDS.contains(&field) { format!("r#{field}") } else { field.to_owned() }
 }

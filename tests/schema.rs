@@ -103,6 +103,12 @@ fn a_streaming_rpc_becomes_a_stream_of_events_told_apart_by_type() {
 #[case::a_wild_path("get: \"/t/{harbour=**}\"", HARBOUR, "TideService.GetTide", "`{harbour=**}`")]
 #[case::a_path_without_a_field("get: \"/t/{port}\"", HARBOUR, "TideService.GetTide", "`port`")]
 #[case::no_comment("get: \"/t\"", "  string harbour = 1;", "GetTideRequest.harbour", "has no comment")]
+#[case::a_rule_for_another_type(
+    "get: \"/t\"",
+    "  // H.\n  string harbour = 1 [(buf.validate.field).repeated.max_items = 2];",
+    "GetTideRequest.harbour",
+    "does not suit"
+)]
 #[case::bytes("get: \"/t\"", "  // H.\n  bytes harbour = 1;", "GetTideRequest.harbour", "use a string")]
 #[case::a_map("get: \"/t\"", "  // H.\n  map<string, string> harbour = 1;", "GetTideRequest.harbour", "google.protobuf.Struct")]
 #[case::required_without_presence(

@@ -12,7 +12,7 @@ use crate::provider::weights;
 use crate::store::{create_data_dir, write_starter};
 
 /// The name of the key that each demo makes anew.
-const KEY_NAME: &str = "demo";
+const KEY_NAME: &str = "synapse demo (made anew at each start)";
 
 /// A question that the small model answers well.
 const QUESTION: &str = "What is the capital of France?";
@@ -32,10 +32,11 @@ pub(super) async fn demo(mut config: Config) -> Result<ExitCode, Failure> {
     let server = open(&config).await?;
     let address = server.address()?;
     println!("{}", listening(&server)?);
-    for old in server.keys().list().iter().filter(|key| key.name == KEY_NAME) {
-        server.keys().delete(&old.id).await?;
-    }
+    let old: Vec<_> = server.keys().list().into_iter().filter(|key| key.name == KEY_NAME).collect();
     let key = first_key(&server, KEY_NAME).await?;
+    for key in old {
+        server.keys().delete(&key.id).await?;
+    }
     let serving = tokio::spawn(server.serve(stop.clone()));
 
     println!("\n> {QUESTION}");

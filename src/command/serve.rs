@@ -26,12 +26,13 @@ pub(super) async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let server = open(&config).await?;
     println!("{}", listening(&server)?);
     if first {
-        println!("This is the first start: agents, an orchestration and settings were written to `{}`.", config.data_dir.display());
-        if server.keys().list().is_empty() {
-            let key = first_key(&server, "first key").await?;
-            println!("{}", first_call::text(&server.address()?, key.expose_secret(), config.tls.is_some()));
-        }
-        if config.model_fetch && !weights::present(&config.model_dir) {
+        println!("Agents, an orchestration and settings to begin with were written to `{}`.", config.data_dir.display());
+    }
+    // Not told by `first`: a first start that failed half-way has written its files, but shown no key.
+    if server.keys().list().is_empty() {
+        let key = first_key(&server, "first key").await?;
+        println!("{}", first_call::text(&server.address()?, key.expose_secret(), config.tls.is_some()));
+        if config.model_fetch && server.wants_local_model() && !weights::present(&config.model_dir) {
             // Not awaited: other agents can answer meanwhile, and a failure is printed.
             tokio::spawn(model::fetch_in_background(config.clone()));
         }

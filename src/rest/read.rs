@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use tonic::metadata::MetadataMap;
+use tower_http::timeout::TimeoutError;
 
 /// Where the fields of a request come from.
 pub(super) struct Binding {
@@ -83,8 +84,13 @@ async fn bytes(body: Body, limit: usize) -> Read<bytes::Bytes> {
         Err(error) if error.is::<LengthLimitError>() => {
             Err(refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes")))
         }
+        Err(error) if timed_out(&*error) => Err(refused(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
         Err(error) => Err(bad(format!("the body could not be read: {error}"))),
     }
+}
+
+fn timed_out(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<TimeoutError>() || error.source().is_some_and(timed_out)
 }
 
 /// Parses a body. Serde would take an array for an object's fields in order, so the first character is looked at.
@@ -113,7 +119,7 @@ fn typed<M: DeserializeOwned>(value: Value) -> Read<M> {
     serde_path_to_error::deserialize(value).map_err(|error| bad(explain(&error)))
 }
 
-/// Says what is wrong at which field, without the text that the caller sent.
+/// Says what is wrong at which field.
 fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let (path, inner) = (error.path().to_string(), error.inner());
     if inner.is_syntax() || inner.is_eof() || path == "." {

@@ -56,10 +56,20 @@ impl Readiness {
 
 /// Tells gRPC's health service how the server is, as a whole and for each service.
 pub(super) async fn tell(health: &HealthReporter, status: ServingStatus) {
-    let services: BTreeSet<&str> = METHODS.iter().filter_map(|method| method.grpc.split('/').nth(1)).collect();
-    for service in iter::once("").chain(services) {
+    for service in services() {
         health.set_service_status(service, status).await;
     }
+}
+
+/// Ends the streams of those who watch the health, which would otherwise keep a stop waiting.
+pub(super) async fn end(health: &mut HealthReporter) {
+    for service in services() {
+        health.clear_service_status(service).await;
+    }
+}
+
+fn services() -> BTreeSet<&'static str> {
+    iter::once("").chain(METHODS.iter().filter_map(|method| method.grpc.split('/').nth(1))).collect()
 }
 
 /// Answers `/healthz`.

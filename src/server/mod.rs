@@ -58,9 +58,6 @@ impl Server {
     pub async fn start(config: Config, local: Option<Arc<dyn Provider>>) -> Result<Self, StartError> {
         let lock = DataDirLock::take(&config.data_dir)?;
         let definitions = Arc::new(DefinitionFiles::open(&config.data_dir, &config.settings).map_err(|problems| lines(&problems))?);
-        for problem in definitions.problems() {
-            tracing::warn!("{problem}");
-        }
         let keys = Keys::open(&config.data_dir)?;
         let admin = Arc::new(AdminToken::open(&config.data_dir, config.admin_token.as_ref())?);
         let sessions = Sessions::open(&config.data_dir).await?;
@@ -100,13 +97,18 @@ impl Server {
         self.grpc_listener.as_ref()?.local_addr().ok()
     }
 
+    /// Tells whether the settings name a local model.
+    pub fn wants_local_model(&self) -> bool {
+        self.definitions.current().settings.text("model").is_some_and(|model| model.split('.').next() == Some("local"))
+    }
+
     /// Returns the keys of the server.
     pub const fn keys(&self) -> &Keys {
         &self.keys
     }
 
     /// Serves until `stop` is cancelled, then lets what is going on come to its end within the configured time.
-    pub async fn serve(self, stop: CancellationToken) {
+    pub async fn serve(mut self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let no_more = CancellationToken::new();
         tasks.spawn(self.acceptor.clone().accept(self.listener, self.routers.everything, no_more.clone()));
@@ -124,6 +126,7 @@ impl Server {
         tracing::info!("stopping: no new work is taken");
         self.ready.stop();
         health::tell(&self.health, ServingStatus::NotServing).await;
+        health::end(&mut self.health).await;
         no_more.cancel();
         if timeout(self.config.limits.shutdown_time, tasks.wait()).await.is_err() {
             tracing::warn!("the time for stopping is up; streams are ended");
