@@ -28,6 +28,10 @@ use crate::rest::{self, Gateway, refusal};
 use crate::store::{AdminToken, Keys};
 use crate::wire::DESCRIPTOR;
 
+/// What pages of other origins may send besides a key and a body; clients of gRPC-Web send the first three.
+const PAGE_HEADERS: [&str; 7] =
+    ["x-grpc-web", "x-user-agent", "grpc-timeout", "x-request-id", "last-event-id", "traceparent", "tracestate"];
+
 /// What stands behind the door.
 pub(super) struct Door {
     pub engine: Arc<Engine>,
@@ -128,13 +132,7 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, StartError> {
     let grpc = ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id"].map(HeaderName::from_static);
     let cors = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([
-            AUTHORIZATION,
-            CONTENT_TYPE,
-            HeaderName::from_static("x-grpc-web"),
-            HeaderName::from_static("x-request-id"),
-            HeaderName::from_static("last-event-id"),
-        ])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE].into_iter().chain(PAGE_HEADERS.map(HeaderName::from_static)).collect::<Vec<_>>())
         .expose_headers(grpc);
     if origins.iter().any(|origin| origin == "*") {
         return Ok(Some(cors.allow_origin(Any)));
