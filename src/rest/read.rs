@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -53,7 +53,7 @@ pub(super) async fn message<M: DeserializeOwned>(request: Request<Body>, binding
     let parameters = if binding.parameters.is_empty() { Map::new() } else { parameters(&mut parts, binding).await? };
     let message = if binding.body {
         check_media_type(&parts.headers)?;
-        parse(&bytes(body, limit).await?, parameters)?
+        parse(&bytes(&parts.headers, body, limit).await?, parameters)?
     } else {
         typed(Value::Object(parameters))?
     };
@@ -78,12 +78,15 @@ fn check_media_type(headers: &HeaderMap) -> Read<()> {
     Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body must be JSON with `content-type: application/json`, not `{given}`")))
 }
 
-async fn bytes(body: Body, limit: usize) -> Read<bytes::Bytes> {
+async fn bytes(headers: &HeaderMap, body: Body, limit: usize) -> Read<bytes::Bytes> {
+    let too_large = || refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes"));
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large()); // nothing of it is kept
+    }
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes")))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(error) if timed_out(&*error) => Err(refused(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
         Err(error) => Err(bad(format!("the body could not be read: {error}"))),
     }

@@ -8,10 +8,12 @@ use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
+use tracing::Span;
+
 use crate::error::{Error, Reason};
 use crate::grpc::{METHODS, refuse};
 use crate::rest::refusal;
-use crate::store::{AdminToken, Keys};
+use crate::store::{AdminToken, Keys, Principal};
 
 /// What opens the door.
 #[derive(Clone)]
@@ -21,17 +23,18 @@ pub(super) struct Locks {
 }
 
 /// Who calls.
-#[derive(Debug, Clone)]
 enum Caller {
     Admin,
-    Key(crate::store::Principal),
+    Key(Principal),
 }
 
 /// Lets a request pass whose bearer token opens what it asks for.
 pub(super) async fn authenticate(State(locks): State<Locks>, request: Request, next: Next) -> Response {
     match locks.caller(request.headers()).and_then(|caller| allowed(caller, wants_admin(&request))) {
         Ok(caller) => {
-            tracing::debug!(?caller, "let in");
+            if let Caller::Key(key) = caller {
+                Span::current().record("key", &*key.id);
+            }
             next.run(request).await
         }
         Err(error) => refused(request.headers(), error),

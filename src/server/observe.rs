@@ -69,6 +69,7 @@ fn span(route: &str, id: &HeaderValue, headers: &HeaderMap) -> Span {
         "request",
         route,
         request_id = id.to_str().unwrap_or_default(),
+        key = field::Empty,
         trace_id = field::Empty,
         parent_span_id = field::Empty
     );

@@ -85,6 +85,20 @@ async fn a_body_larger_than_the_limit_is_refused() {
     assert_eq!(server.client(Rest).say(json!({"message": "still here"})).await, "still here");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn refused_bodies_take_no_memory() {
+    let server = Setup::new().start();
+    let before = server.process.peak_memory();
+    let large = bytes::Bytes::from(vec![b' '; 20_000_000]);
+    let all = (0..16).map(|_| post(&server, "/api/v1/chat", large.clone()));
+    for (status, _) in futures_util::future::join_all(all).await {
+        assert_eq!(status, 413);
+    }
+    let grown = server.process.peak_memory() - before;
+    assert!(grown < 32 << 20, "16 bodies of 20 MB took {grown} bytes");
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_body_of_another_type_is_refused(

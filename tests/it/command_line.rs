@@ -82,3 +82,11 @@ fn every_wrong_variable_is_named() {
         assert!(failed.errors.contains(name), "{name}: {}", failed.errors);
     }
 }
+
+#[test]
+fn a_port_that_is_taken_stops_the_start() {
+    let server = Setup::new().start();
+    let failed = Setup::new().environment("SYNAPSE_BACKEND_PORT", server.address.port()).try_start().err().unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(failed.errors.contains(&format!("cannot listen on {}", server.address)), "{}", failed.errors);
+}

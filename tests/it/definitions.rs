@@ -72,10 +72,8 @@ fn check_names_every_problem_by_file_id_and_field() {
 #[test]
 fn check_finds_nothing_wrong_with_good_files() {
     let setup = Setup::new().file("settings.json", "{}");
-    for name in ["api_keys.json"] {
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(setup.data_dir().join(name), private).unwrap();
-    }
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(setup.data_dir().join("api_keys.json"), private).unwrap();
     let output = setup.run(&["check"]);
     assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap().contains("has no problem")), (Some(0), true));
 }

@@ -191,6 +191,20 @@ async fn pages_of_other_origins_may_call_when_they_are_listed() {
     assert!(!response.headers().contains_key("access-control-allow-origin"), "nobody is listed");
 }
 
+#[tokio::test]
+async fn pages_may_send_what_grpc_web_clients_send() {
+    let server = Setup::new().environment("CORS_ORIGINS", "*").start();
+    let sent = ["authorization", "content-type", "x-grpc-web", "x-user-agent", "grpc-timeout", "traceparent", "last-event-id"];
+    let preflight = server.request("OPTIONS", "/synapse.v1.ChatService/StreamChat").header("origin", "http://page");
+    let preflight = preflight.header("access-control-request-method", "POST").header("access-control-request-headers", sent.join(","));
+    let response = preflight.send().await.unwrap();
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    let allowed: Vec<&str> = response.headers()["access-control-allow-headers"].to_str().unwrap().split(',').collect();
+    for name in sent {
+        assert!(allowed.contains(&name), "{name}: {allowed:?}");
+    }
+}
+
 #[rstest]
 #[tokio::test]
 async fn errors_have_one_form_on_every_route(#[values(Rest, Grpc)] dialect: Dialect) {

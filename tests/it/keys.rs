@@ -6,8 +6,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::Dialect::{self, Grpc, Rest};
-use crate::support::{KEY_ID, Outcome, Setup, answered, eventually, key_record, refused};
+use crate::support::{KEY_ID, ModelService, Outcome, Setup, answered, eventually, key_record, refused};
 
+const PROVIDER_KEY: &str = "sk-provider-0123456789abcdef";
 const INVALID: &str = "Invalid or revoked API key";
 
 #[rstest]
@@ -192,4 +193,31 @@ async fn an_admin_token_is_made_for_its_owner_only(#[values(Rest, Grpc)] dialect
     assert_eq!(admin.call("ListKeys", json!({})).await.answer().as_array().unwrap().len(), 1);
     assert_eq!(server.admin(dialect).call("ListKeys", json!({})).await, refused(401, INVALID));
     assert!(!server.process.errors().contains(&token), "the token is in the log");
+}
+
+#[rstest]
+#[tokio::test]
+async fn no_secret_is_in_the_log_however_much_is_logged(#[values(Rest, Grpc)] dialect: Dialect, #[values("debug", "trace")] level: &str) {
+    let service = ModelService::new().await;
+    let setup = Setup::new().model(&service.url()).setting("local_compatible_key", PROVIDER_KEY).secret(PROVIDER_KEY);
+    let mut server = setup.environment("SYNAPSE_LOG", level).start();
+    let client = server.client(dialect);
+    let chat = tokio::spawn(async move { client.say(json!({"message": "hi"})).await });
+    let mut call = service.called().await;
+    assert!(call.asked.contains(PROVIDER_KEY));
+    call.answer("Hello.").await;
+    assert_eq!(chat.await.unwrap(), "Hello.");
+    let made = server.admin(dialect).call("CreateKey", json!({"name": "x"})).await.answer();
+    let key = made["key"].as_str().unwrap();
+    server.client(dialect).bearer(key).call("ListAgents", json!({})).await.answer();
+    server.process.terminate();
+    assert_eq!(server.process.ended().await, Some(0));
+    let log = server.process.errors();
+    assert!(log.len() > 1_000, "{log}");
+    for (name, secret) in
+        [("API key", server.key.as_str()), ("new key", key), ("admin token", &server.admin), ("provider's key", PROVIDER_KEY)]
+    {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "the {name} is in the log");
+    }
 }

@@ -117,13 +117,11 @@ async fn next_frame(response: &mut Response, unread: &mut Vec<u8>) -> Option<Tol
             let frame: Vec<u8> = unread.drain(..end + 2).collect();
             return Some(read_frame(std::str::from_utf8(&frame[..end]).unwrap()));
         }
-        match response.chunk().await.unwrap() {
-            Some(chunk) => unread.extend(chunk),
-            None => {
-                assert!(unread.is_empty(), "half a frame at the end");
-                return None;
-            }
-        }
+        let Some(chunk) = response.chunk().await.unwrap() else {
+            assert!(unread.is_empty(), "half a frame at the end");
+            return None;
+        };
+        unread.extend(chunk);
     }
 }
 

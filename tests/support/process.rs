@@ -84,6 +84,14 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Returns the most memory that the process had so far, in bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// Waits until the process ends, and returns its exit code.
     pub(crate) async fn ended(&mut self) -> Option<i32> {
         let child = Mutex::new(&mut self.child);

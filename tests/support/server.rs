@@ -30,9 +30,9 @@ pub(crate) struct Setup {
 impl Setup {
     /// One agent, `a1` or `Alpha`, that repeats what it hears.
     pub(crate) fn new() -> Self {
-        let random = |bytes| uuid::Uuid::now_v7().to_string() + bytes;
-        let (key, admin) = (format!("sk-syn-{}", hex(&Sha256::digest(random("k")))), format!("admin-{}", random("a")));
         let directory = tempfile::tempdir().unwrap();
+        let unlike_others = |what: &str| hex(&Sha256::digest(format!("{what} {}", directory.path().display())));
+        let (key, admin) = (format!("sk-syn-{}", unlike_others("key")), format!("admin-{}", unlike_others("admin")));
         let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
         let environment = [
             ("HOME", path("home")),
@@ -51,13 +51,13 @@ impl Setup {
     }
 
     /// Writes the agents.
-    pub(crate) fn agents(self, agents: Value) -> Self {
-        self.file("user_agents.json", agents.to_string())
+    pub(crate) fn agents(self, agents: impl Into<Value>) -> Self {
+        self.file("user_agents.json", agents.into().to_string())
     }
 
     /// Writes the orchestrations.
-    pub(crate) fn orchestrations(self, orchestrations: Value) -> Self {
-        self.file("orchestrations.json", orchestrations.to_string())
+    pub(crate) fn orchestrations(self, orchestrations: impl Into<Value>) -> Self {
+        self.file("orchestrations.json", orchestrations.into().to_string())
     }
 
     /// Writes keys beside the one that every server begins with.
@@ -75,7 +75,7 @@ impl Setup {
 
     /// Lets the model of every agent play a script.
     pub(crate) fn script(self, script: Value) -> Self {
-        self.setting("model", "scripted.it").setting("scripted", json!({ "it": script }))
+        self.setting("model", "scripted.it").setting("scripted", Value::from_iter([("it", script)]))
     }
 
     /// Lets the model of every agent be asked at an address.
@@ -84,6 +84,7 @@ impl Setup {
     }
 
     /// Sets a variable of the environment.
+    #[expect(clippy::needless_pass_by_value, reason = "it reads better where it is called")]
     pub(crate) fn environment(mut self, name: &str, value: impl ToString) -> Self {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_string()));
@@ -157,7 +158,7 @@ pub(crate) fn key_record(id: &str, key: &str) -> Value {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 fn address(line: &str, before: &str) -> SocketAddr {
