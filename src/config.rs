@@ -201,3 +201,30 @@ impl Reader<'_> {
 fn split(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_told_at_once_with_its_variable() {
+        let set = [
+            ("SYNAPSE_BACKEND_PORT", "eighty"),
+            ("SYNAPSE_HEARTBEAT", "0"),
+            ("SYNAPSE_MAX_CONNECTIONS", "0"),
+            ("SYNAPSE_TLS_CERT", "a.pem"),
+            ("SYNAPSE_ADMIN_TOKEN", "short"),
+        ];
+        let problems = Config::read(|name| set.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned())).unwrap_err();
+        assert_eq!(problems.len(), set.len(), "{problems:?}");
+        for (name, _) in set {
+            assert!(problems.iter().any(|problem| problem.contains(name)), "{name}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn blank_values_count_as_unset() {
+        let config = Config::read(|name| (name == "SYNAPSE_BACKEND_PORT").then(|| "  ".to_owned())).unwrap();
+        assert_eq!(config.port, 8000);
+    }
+}

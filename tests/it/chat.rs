@@ -271,3 +271,13 @@ async fn what_is_said_is_not_in_the_log(#[values(Rest, Grpc)] dialect: Dialect) 
     server.client(dialect).events(request).await;
     server.logged("the model answered").await;
 }
+
+#[rstest]
+#[tokio::test]
+async fn an_agent_that_runs_an_orchestration_is_refused_until_it_can(#[values(Rest, Grpc)] dialect: Dialect) {
+    let agents = json!([{"id": "a1", "name": "Alpha", "type": "orchestrator", "orchestration_id": "o1"}]);
+    let server = Setup::new().agents(agents).start();
+    let (status, detail) = server.client(dialect).chat(json!({"message": "hi"})).await.refusal();
+    assert_eq!(status, 400);
+    assert!(detail.starts_with("agent `a1` runs an orchestration"), "{detail}");
+}

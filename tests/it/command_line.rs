@@ -48,6 +48,16 @@ fn chat_says_what_went_wrong() {
     failed(&chat(&server, &server.key, &["hi", "--url", "http://127.0.0.1:1"]), "does not answer");
 }
 
+/// The proxy of the machine is for the world; a key for this machine must not go there.
+#[test]
+fn chat_with_this_machine_goes_past_the_proxy() {
+    let server = Setup::new().script(json!({"text": "hello"})).start();
+    let setup = Setup::new().environment("SYNAPSE_URL", server.url("")).environment("SYNAPSE_API_KEY", &server.key);
+    let answered = setup.environment("http_proxy", "http://127.0.0.1:1").run(&["chat", "hi"]);
+    assert_done(&answered);
+    assert_eq!(text(&answered.stdout), "hello\n");
+}
+
 #[test]
 fn keys_are_made_listed_and_revoked() {
     let setup = Setup::new().empty();

@@ -15,7 +15,7 @@ async fn assert_nothing_kept(server: &Server, dialect: Dialect) {
 
 fn assert_failed(events: &[Value], text: &str) {
     let error = &events[events.len() - 2];
-    assert_eq!(*error, json!({"type": "error", "message": FAILED}));
+    assert_eq!(*error, json!({"type": "error", "message": FAILED, "reason": "AGENT_FAILED"}));
     assert_eq!(joined(events, "text_delta"), text);
     assert!(!kinds(events).contains(&"response"));
 }
@@ -58,6 +58,10 @@ async fn a_provider_that_is_down_is_a_failure(#[values(Rest, Grpc)] dialect: Dia
 #[rstest]
 #[case::refusing("401 Unauthorized", r#"{"error": {"message": "bad key sk-provider-0123456789 at 10.1.2.3"}}"#)]
 #[case::limiting("429 Too Many Requests", r#"{"error": {"message": "slow down, sk-provider-0123456789"}}"#)]
+#[case::asking_for_ages(
+    "429 Too Many Requests",
+    r#"{"error": {"message": "sk-provider-0123456789", "details": [{"retryDelay": "1e19s"}]}}"#
+)]
 #[case::garbage("200 OK", "sk-provider-0123456789 \u{1} garbage")]
 #[tokio::test]
 async fn what_a_provider_says_does_not_leak(
@@ -74,7 +78,7 @@ async fn what_a_provider_says_does_not_leak(
         .start();
     let serving = tokio::spawn(async move {
         loop {
-            service.called().await.refuse(status, "content-type: application/json\r\nretry-after: 9\r\n", body).await;
+            service.called().await.refuse(status, "content-type: application/json\r\nretry-after: 10000000000000000000\r\n", body).await;
         }
     });
     let client = server.client(dialect);
@@ -121,5 +125,5 @@ async fn a_local_model_without_weights_says_the_way_out(#[values(Rest, Grpc)] di
     let detail = "the local model is not here: run `synapse model fetch`, or set another `model` in settings.json";
     assert_eq!(server.client(dialect).chat(json!({"message": "hi"})).await, refused(500, detail));
     let events = server.client(dialect).events(json!({"message": "hi"})).await;
-    assert_eq!(events[events.len() - 2], json!({"type": "error", "message": detail}));
+    assert_eq!(events[events.len() - 2], json!({"type": "error", "message": detail, "reason": "MODEL_NOT_CONFIGURED"}));
 }

@@ -22,8 +22,8 @@ const DEVIATIONS: [(&str, Deviation); 5] = [
 /// Events that we tell besides; clients ignore types that they do not know.
 const ADDED_EVENTS: [&str; 2] = ["text_delta", "reasoning_delta"];
 
-/// A field that we tell besides, in answers and in `response` events.
-const ADDED_FIELD: &str = "usage";
+/// Fields that we tell besides: in answers and `response` events what they took, in `error` events why.
+const ADDED_FIELDS: [&str; 2] = ["usage", "reason"];
 
 /// Headers that are compared. The others name another server, its clock and its connection.
 const HEADERS: [&str; 4] = ["content-type", "www-authenticate", "cache-control", "x-accel-buffering"];
@@ -147,7 +147,7 @@ fn without_additions(name: &str, body: &str) -> String {
     if !body.starts_with("data: ") {
         let mut value: Value = serde_json::from_str(body).unwrap();
         if let Some(object) = value.as_object_mut() {
-            object.shift_remove(ADDED_FIELD);
+            ADDED_FIELDS.iter().for_each(|field| drop(object.shift_remove(*field)));
         }
         return value.to_string();
     }
