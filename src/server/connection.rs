@@ -1,13 +1,11 @@
 //! Accepts connections and keeps them honest: a limit on their number, on the time for TLS and for a request's head, and pings for silent ones.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -21,8 +19,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
+use super::router::Entrance;
 use crate::config::Limits;
 use crate::metrics::Metrics;
 
@@ -60,13 +58,13 @@ impl Acceptor {
     }
 
     /// Accepts connections until `stop` is cancelled, then waits for those that are open.
-    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener, router: Router, stop: CancellationToken) {
+    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener, entrance: Entrance, stop: CancellationToken) {
         let connections = TaskTracker::new();
         while let Some(room) = stop.run_until_cancelled(self.room.clone().acquire_owned()).await {
             let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
             match (accepted, room) {
                 (Ok((stream, _)), Ok(room)) => {
-                    connections.spawn(self.clone().serve(stream, router.clone(), stop.clone(), room));
+                    connections.spawn(self.clone().serve(stream, entrance.clone(), stop.clone(), room));
                 }
                 (Err(error), _) => {
                     // Out of files, most likely: the next attempt waits until there may be some again.
@@ -81,29 +79,29 @@ impl Acceptor {
         connections.wait().await;
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, router: Router, stop: CancellationToken, _room: OwnedSemaphorePermit) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, entrance: Entrance, stop: CancellationToken, _room: OwnedSemaphorePermit) {
         let _counted = self.metrics.connection();
         if let Err(error) = prepare(&stream) {
             tracing::debug!(%error, "a connection was gone before it was served");
             return;
         }
         match &self.tls {
-            None => self.speak(stream, router, stop).await,
+            None => self.speak(stream, entrance, stop).await,
             Some(tls) => match timeout(self.limits.header_time, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.speak(stream, router, stop).await,
+                Ok(Ok(stream)) => self.speak(stream, entrance, stop).await,
                 Ok(Err(error)) => tracing::debug!(%error, "TLS failed"),
                 Err(_) => tracing::debug!("TLS took too long"),
             },
         }
     }
 
-    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, stop: CancellationToken) {
+    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, entrance: Entrance, stop: CancellationToken) {
         let spoken = Arc::new(AtomicBool::new(false));
         let heard = spoken.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
             heard.store(true, Ordering::Relaxed);
-            let router = router.clone();
-            async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
+            let entrance = entrance.clone();
+            async move { Ok::<_, Infallible>(entrance.answer(request.map(Body::new)).await) }
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         // Hyper's own limit starts with the first byte of HTTP/1; a client that sends nothing, or half of HTTP/2's preface, is not under it.
@@ -128,8 +126,4 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
     Ok(())
-}
-
-fn answer(router: Router, request: http::Request<Body>) -> impl Future<Output = http::Response<Body>> {
-    async move { router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {}) }
 }

@@ -1,9 +1,9 @@
-//! One router: gRPC by its content type, REST by its paths, and around both what every request goes through.
+//! The routers: gRPC by its content type, REST by its paths, and around both what every request goes through.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -11,8 +11,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
-use tower::ServiceExt;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{ServiceBuilder, ServiceExt};
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -37,14 +36,31 @@ pub(super) struct Door {
     pub ready: Readiness,
 }
 
-/// The routers of the two listeners.
-pub(super) struct Routers {
-    pub everything: Router,
-    pub grpc: Router,
+/// The entrances of the two listeners.
+pub(super) struct Entrances {
+    pub everything: Entrance,
+    pub grpc: Entrance,
 }
 
-/// Builds the routers; `open` are gRPC services that want no key.
-pub(super) fn routers(door: &Door, config: &Config, open: Routes) -> Result<Routers, StartError> {
+/// Where the requests of a listener go.
+#[derive(Clone)]
+pub(super) struct Entrance {
+    grpc: Router,
+    /// Everything that is not gRPC; a gRPC-only listener has nothing of it.
+    rest: Option<Router>,
+}
+
+impl Entrance {
+    /// Answers a request.
+    pub(super) async fn answer(&self, request: Request) -> Response {
+        let rest = self.rest.as_ref().filter(|_| !is_grpc(request.headers()));
+        let Ok(response) = rest.unwrap_or(&self.grpc).clone().oneshot(request).await;
+        response
+    }
+}
+
+/// Builds the entrances; `open` are gRPC services that want no key.
+pub(super) fn entrances(door: &Door, config: &Config, open: Routes) -> Result<Entrances, StartError> {
     let services = Services {
         chat: Arc::new(Chats(door.engine.clone())),
         agent: Arc::new(Agents(door.engine.definitions.clone())),
@@ -61,8 +77,8 @@ pub(super) fn routers(door: &Door, config: &Config, open: Routes) -> Result<Rout
     let api = rest::router(&services, &gateway).method_not_allowed_fallback(not_allowed).layer(from_fn_with_state(locks, authenticate));
     let rest = open_routes(door).merge(api).fallback(not_found).method_not_allowed_fallback(not_allowed);
 
-    let both = rest.layer(from_fn_with_state(grpc.clone(), grpc_by_content_type));
-    Ok(Routers { everything: around(both, door, config)?, grpc: around(grpc, door, config)? })
+    let (grpc, rest) = (around(grpc, door, config)?, around(rest, door, config)?);
+    Ok(Entrances { everything: Entrance { grpc: grpc.clone(), rest: Some(rest) }, grpc: Entrance { grpc, rest: None } })
 }
 
 /// The routes that want no key.
@@ -78,25 +94,17 @@ fn open_routes(door: &Door) -> Router {
         .route("/docs/{*file}", get(rest::docs_file))
 }
 
-/// Puts around a router what every request goes through.
+/// Puts around a router what every request goes through, as one layer: axum boxes each and clones all that are inside, for every request.
 fn around(router: Router, door: &Door, config: &Config) -> Result<Router, StartError> {
-    let router = router
-        .layer(CatchPanicLayer::custom(|_| {
-            refusal(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred. Check server logs for details.")
-        }))
-        .layer(from_fn_with_state(door.metrics.clone(), observe))
-        .layer(RequestBodyTimeoutLayer::new(config.limits.body_pause));
+    let router = router.layer(
+        ServiceBuilder::new()
+            .layer(from_fn_with_state(door.metrics.clone(), observe))
+            .layer(RequestBodyTimeoutLayer::new(config.limits.body_pause)),
+    );
     Ok(match cors(&config.cors_origins)? {
         Some(cors) => router.layer(cors),
         None => router,
     })
-}
-
-async fn grpc_by_content_type(State(grpc): State<Router>, request: Request, next: axum::middleware::Next) -> Response {
-    if is_grpc(request.headers()) {
-        return grpc.oneshot(request).await.into_response();
-    }
-    next.run(request).await
 }
 
 async fn not_found() -> Response {
