@@ -40,21 +40,23 @@ pub(super) struct Acceptor {
     limits: Limits,
     room: Arc<Semaphore>,
     metrics: Metrics,
-    builder: Builder<TokioExecutor>,
+    /// Speaks HTTP/1 and HTTP/2 and finds out which.
+    either: Builder<TokioExecutor>,
+    http1: Builder<TokioExecutor>,
 }
 
 impl Acceptor {
     pub(super) fn new(tls: Option<TlsAcceptor>, limits: Limits, metrics: Metrics) -> Self {
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(64 << 10);
-        builder
+        let mut either = Builder::new(TokioExecutor::new());
+        either.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(64 << 10);
+        either
             .http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_ANSWER)
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(64 << 10);
-        Self { tls, room: Arc::new(Semaphore::new(limits.connections)), limits, metrics, builder }
+        Self { tls, room: Arc::new(Semaphore::new(limits.connections)), limits, metrics, http1: either.clone().http1_only(), either }
     }
 
     /// Accepts connections until `stop` is cancelled, then waits for those that are open.
@@ -86,16 +88,35 @@ impl Acceptor {
             return;
         }
         match &self.tls {
-            None => self.speak(stream, entrance, stop).await,
-            Some(tls) => match timeout(self.limits.header_time, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.speak(stream, entrance, stop).await,
-                Ok(Err(error)) => tracing::debug!(%error, "TLS failed"),
-                Err(_) => tracing::debug!("TLS took too long"),
-            },
+            None => self.plain(stream, entrance, stop).await,
+            // In a box, because room for it would be kept in every connection.
+            Some(tls) => Box::pin(self.secure(tls, stream, entrance, stop)).await,
         }
     }
 
-    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, entrance: Entrance, stop: CancellationToken) {
+    async fn plain(&self, stream: TcpStream, entrance: Entrance, stop: CancellationToken) {
+        match stop.run_until_cancelled(timeout(self.limits.header_time, speaks_http1(&stream))).await {
+            Some(Ok(http1)) => self.speak(if http1 { &self.http1 } else { &self.either }, stream, entrance, stop).await,
+            Some(Err(_)) => tracing::debug!("a connection without a request was closed"),
+            None => {}
+        }
+    }
+
+    async fn secure(&self, tls: &TlsAcceptor, stream: TcpStream, entrance: Entrance, stop: CancellationToken) {
+        match timeout(self.limits.header_time, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.speak(&self.either, stream, entrance, stop).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS failed"),
+            Err(_) => tracing::debug!("TLS took too long"),
+        }
+    }
+
+    async fn speak(
+        &self,
+        builder: &Builder<TokioExecutor>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        entrance: Entrance,
+        stop: CancellationToken,
+    ) {
         let spoken = Arc::new(AtomicBool::new(false));
         let heard = spoken.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
@@ -103,7 +124,7 @@ impl Acceptor {
             let entrance = entrance.clone();
             async move { Ok::<_, Infallible>(entrance.answer(request.map(Body::new)).await) }
         });
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         // Hyper's own limit starts with the first byte of HTTP/1; a client that sends nothing, or half of HTTP/2's preface, is not under it.
         let silence = sleep(self.limits.header_time);
         tokio::select! {
@@ -118,6 +139,13 @@ impl Acceptor {
     }
 }
 
+/// Tells whether a client certainly speaks HTTP/1, by its first bytes. They are left unread: the builder for either protocol reads them by
+/// themselves, and after so short a first read hyper doubles the buffer of the connection.
+async fn speaks_http1(stream: &TcpStream) -> bool {
+    let mut first = [0; 3];
+    matches!(stream.peek(&mut first).await, Ok(3) if first != *b"PRI")
+}
+
 /// Sends what is written at once, and gives up on a peer that takes nothing any more or is gone without a word.
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
@@ -126,4 +154,27 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    async fn found_http1(sent: &[u8]) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(sent).await.unwrap();
+        client.shutdown().await.unwrap();
+        speaks_http1(&listener.accept().await.unwrap().0).await
+    }
+
+    #[tokio::test]
+    async fn only_what_certainly_is_http1_is_taken_for_it() {
+        assert!(found_http1(b"GET / HTTP/1.1\r\n\r\n").await);
+        for sent in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "P", ""] {
+            assert!(!found_http1(sent.as_bytes()).await, "{sent}");
+        }
+    }
 }
