@@ -58,7 +58,7 @@ pub struct Config {
     pub api_key: Option<SecretString>,
     /// Whether log lines are JSON.
     pub log_json: bool,
-    /// What is logged, in the syntax of `tracing`'s filter.
+    /// What is logged: a level, or `module=level` with commas between.
     pub log_filter: String,
 }
 

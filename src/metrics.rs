@@ -38,10 +38,12 @@ struct TokenLabels {
     direction: &'static str,
 }
 
-/// The counters of this process.
+/// The counters of this process. Clones share them.
 #[derive(Clone)]
-pub struct Metrics {
-    registry: Arc<Registry>,
+pub struct Metrics(Arc<Counters>);
+
+struct Counters {
+    registry: Registry,
     requests: Family<RequestLabels, Counter>,
     request_time: Family<RouteLabels, Histogram>,
     connections: Gauge,
@@ -75,38 +77,38 @@ impl Default for Metrics {
         registry.register("model_calls", "Model calls by provider and outcome", model_calls.clone());
         registry.register_with_unit("model_call", "Time of model calls, retries included", Unit::Seconds, model_time.clone());
         registry.register("tokens", "Tokens that models read and wrote", tokens.clone());
-        Self { registry: Arc::new(registry), requests, request_time, connections, model_calls, model_time, tokens }
+        Self(Arc::new(Counters { registry, requests, request_time, connections, model_calls, model_time, tokens }))
     }
 }
 
 impl Metrics {
     /// Counts a request whose answer's head was sent.
     pub fn request(&self, route: &str, status: u16, time: Duration) {
-        self.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
-        self.request_time.get_or_create(&RouteLabels { route: route.to_owned() }).observe(time.as_secs_f64());
+        self.0.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
+        self.0.request_time.get_or_create(&RouteLabels { route: route.to_owned() }).observe(time.as_secs_f64());
     }
 
     /// Counts a connection until the guard is dropped.
     pub fn connection(&self) -> Connection {
-        self.connections.inc();
-        Connection(self.connections.clone())
+        self.0.connections.inc();
+        Connection(self.0.connections.clone())
     }
 
     /// Counts a model call; one without usage failed.
     pub fn model_call(&self, provider: &'static str, time: Duration, usage: Option<Usage>) {
         let labels = ModelLabels { provider, outcome: if usage.is_some() { "answered" } else { "failed" } };
-        self.model_calls.get_or_create(&labels).inc();
-        self.model_time.get_or_create(&labels).observe(time.as_secs_f64());
+        self.0.model_calls.get_or_create(&labels).inc();
+        self.0.model_time.get_or_create(&labels).observe(time.as_secs_f64());
         let usage = usage.unwrap_or_default();
         for (direction, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
-            self.tokens.get_or_create(&TokenLabels { provider, direction }).inc_by(tokens);
+            self.0.tokens.get_or_create(&TokenLabels { provider, direction }).inc_by(tokens);
         }
     }
 
     /// Writes everything in the text format that Prometheus reads.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode(&mut text, &self.0.registry)?;
         Ok(text)
     }
 }

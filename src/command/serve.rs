@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -43,11 +44,21 @@ pub(super) async fn serve(config: Config) -> Result<ExitCode, Failure> {
 
 /// Opens a server with the local model behind it, where the build has one.
 pub(super) async fn open(config: &Config) -> Result<Server, Failure> {
+    allow_many_files();
     #[cfg(feature = "local")]
     let local: Option<Arc<dyn Provider>> = Some(Arc::new(crate::provider::local::Local::new(&config.model_dir, LOCAL_CALLS)));
     #[cfg(not(feature = "local"))]
     let local: Option<Arc<dyn Provider>> = None;
     Server::start(config.clone(), local).await
+}
+
+/// Raises the limit on open files, of which each connection is one, as far as a user may: where it starts is often 1,024.
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
 }
 
 /// Makes a key for the person at the terminal.

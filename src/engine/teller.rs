@@ -25,14 +25,15 @@ pub(super) struct Gone;
 
 /// The writing end of a chat's events.
 pub(super) struct Teller {
-    events: mpsc::Sender<ChatEvent>,
+    /// In boxes, because a channel keeps room for many events in every open stream.
+    events: mpsc::Sender<Box<Event>>,
     /// Text that found no room yet; more of it is joined to it.
     held: Option<Event>,
 }
 
 /// The events of a chat. Dropping it ends the chat.
 pub struct ChatEvents {
-    events: mpsc::Receiver<ChatEvent>,
+    events: mpsc::Receiver<Box<Event>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     over: bool,
     _presence: DropGuard,
@@ -77,13 +78,12 @@ impl Teller {
     fn flush(&mut self) {
         let Ok(room) = self.events.try_reserve() else { return };
         if let Some(event) = self.held.take() {
-            room.send(ChatEvent { event: Some(event) });
+            room.send(Box::new(event));
         }
     }
 
     async fn send(&mut self, event: Event) -> Result<(), Gone> {
-        let event = ChatEvent { event: Some(event) };
-        match self.events.try_send(event) {
+        match self.events.try_send(Box::new(event)) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Gone),
             Err(mpsc::error::TrySendError::Full(event)) => match timeout(STALL, self.events.send(event)).await {
@@ -102,7 +102,7 @@ impl Stream for ChatEvents {
             return Poll::Ready(None);
         }
         if let Poll::Ready(event) = self.events.poll_recv(context) {
-            return Poll::Ready(event.map(Ok));
+            return Poll::Ready(event.map(|event| Ok(ChatEvent { event: Some(*event) })));
         }
         if self.stop.poll_unpin(context).is_ready() {
             self.over = true;

@@ -47,7 +47,7 @@ pub struct Server {
     definitions: Arc<DefinitionFiles>,
     health: HealthReporter,
     ready: health::Readiness,
-    routers: router::Routers,
+    entrances: router::Entrances,
     /// Cancelled when streams must end.
     streams: CancellationToken,
     _lock: DataDirLock,
@@ -76,7 +76,7 @@ impl Server {
         let (health, health_service) = tonic_health::server::health_reporter();
         let ready = health::Readiness::new(definitions.clone(), keys.clone());
         let door = router::Door { engine, keys: keys.clone(), admin, metrics: metrics.clone(), ready: ready.clone() };
-        let routers = router::routers(&door, &config, Routes::new(health_service))?;
+        let entrances = router::entrances(&door, &config, Routes::new(health_service))?;
         let listener = listen(SocketAddr::new(config.host, config.port)).await?;
         let grpc_listener = match config.grpc_port {
             Some(port) => Some(listen(SocketAddr::new(config.host, port)).await?),
@@ -84,7 +84,7 @@ impl Server {
         };
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let acceptor = Arc::new(Acceptor::new(tls, config.limits.clone(), metrics));
-        Ok(Self { config, listener, grpc_listener, acceptor, keys, sessions, definitions, health, ready, routers, streams, _lock: lock })
+        Ok(Self { config, listener, grpc_listener, acceptor, keys, sessions, definitions, health, ready, entrances, streams, _lock: lock })
     }
 
     /// Returns the address for REST and gRPC.
@@ -111,9 +111,9 @@ impl Server {
     pub async fn serve(mut self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let no_more = CancellationToken::new();
-        tasks.spawn(self.acceptor.clone().accept(self.listener, self.routers.everything, no_more.clone()));
+        tasks.spawn(self.acceptor.clone().accept(self.listener, self.entrances.everything, no_more.clone()));
         if let Some(listener) = self.grpc_listener {
-            tasks.spawn(self.acceptor.clone().accept(listener, self.routers.grpc, no_more.clone()));
+            tasks.spawn(self.acceptor.clone().accept(listener, self.entrances.grpc, no_more.clone()));
         }
         tasks.spawn(self.definitions.watch(no_more.clone()));
         tasks.spawn(self.keys.clone().watch(no_more.clone()));

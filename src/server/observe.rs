@@ -1,16 +1,19 @@
 //! What is seen of every request: its id, its place in a trace, one line in the access log and its counters.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tracing::{Instrument, Span, field};
 
 use crate::clock;
 use crate::grpc::METHODS;
 use crate::metrics::Metrics;
+use crate::rest::refusal;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -20,7 +23,7 @@ const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 /// The most characters of a request id that a client may choose.
 const REQUEST_ID_CHARACTERS: usize = 128;
 
-/// Observes a request and its answer.
+/// Observes a request and its answer. A handler that panics has one, too.
 pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
@@ -28,7 +31,9 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
     let method = request.method().clone();
     let span = span(&route, &id, request.headers());
     request.headers_mut().insert(REQUEST_ID, id.clone());
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
+    let mut response = answered
+        .unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred. Check server logs for details."));
     let (status, time) = (response.status().as_u16(), started.elapsed());
     metrics.request(&route, status, time);
     let milliseconds = time.as_secs_f64() * 1e3;

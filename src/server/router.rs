@@ -1,4 +1,4 @@
-//! One router: gRPC by its content type, REST by its paths, and around both what every request goes through.
+//! The routers: gRPC by its content type, REST by its paths, and around both what every request goes through.
 
 use std::sync::Arc;
 
@@ -11,8 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
-use tower::ServiceExt;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{ServiceBuilder, ServiceExt};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -37,14 +36,31 @@ pub(super) struct Door {
     pub ready: Readiness,
 }
 
-/// The routers of the two listeners.
-pub(super) struct Routers {
-    pub everything: Router,
-    pub grpc: Router,
+/// The entrances of the two listeners.
+pub(super) struct Entrances {
+    pub everything: Entrance,
+    pub grpc: Entrance,
 }
 
-/// Builds the routers; `open` are gRPC services that want no key.
-pub(super) fn routers(door: &Door, config: &Config, open: Routes) -> Result<Routers, StartError> {
+/// Where the requests of a listener go.
+#[derive(Clone)]
+pub(super) struct Entrance {
+    grpc: Router,
+    /// Everything that is not gRPC; a gRPC-only listener has nothing of it.
+    rest: Option<Router>,
+}
+
+impl Entrance {
+    /// Answers a request.
+    pub(super) async fn answer(&self, request: Request) -> Response {
+        let rest = self.rest.as_ref().filter(|_| !is_grpc(request.headers()));
+        let Ok(response) = rest.unwrap_or(&self.grpc).clone().oneshot(request).await;
+        response
+    }
+}
+
+/// Builds the entrances; `open` are gRPC services that want no key.
+pub(super) fn entrances(door: &Door, config: &Config, open: Routes) -> Result<Entrances, StartError> {
     let services = Services {
         chat: Arc::new(Chats(door.engine.clone())),
         agent: Arc::new(Agents(door.engine.definitions.clone())),
@@ -56,16 +72,20 @@ pub(super) fn routers(door: &Door, config: &Config, open: Routes) -> Result<Rout
     let gateway = Gateway::new(config.limits.body_bytes, config.limits.heartbeat);
 
     let open = open.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
-    let pauses = || RequestBodyTimeoutLayer::new(config.limits.body_pause);
+    let pauses = RequestBodyTimeoutLayer::new(config.limits.body_pause);
     let calls = services.routes(config.limits.body_bytes).into_axum_router();
-    let calls = calls.layer(pauses()).layer(from_fn_with_state(locks.clone(), authenticate));
-    let grpc = open.into_axum_router().reset_fallback().merge(calls).layer(GrpcWebLayer::new()).layer(from_fn(post_only));
+    let calls = calls.layer(ServiceBuilder::new().layer(from_fn_with_state(locks.clone(), authenticate)).layer(pauses.clone()));
+    let grpc = open
+        .into_axum_router()
+        .reset_fallback()
+        .merge(calls)
+        .layer(ServiceBuilder::new().layer(from_fn(post_only)).layer(GrpcWebLayer::new()));
     let api = rest::router(&services, &gateway).method_not_allowed_fallback(not_allowed);
-    let api = api.layer(pauses()).layer(from_fn_with_state(locks, authenticate_rest));
+    let api = api.layer(ServiceBuilder::new().layer(from_fn_with_state(locks, authenticate_rest)).layer(pauses));
     let rest = open_routes(door).merge(api).fallback(not_found).method_not_allowed_fallback(not_allowed);
 
-    let both = rest.layer(from_fn_with_state(grpc.clone(), grpc_by_content_type));
-    Ok(Routers { everything: around(both, door, config)?, grpc: around(grpc, door, config)? })
+    let (grpc, rest) = (around(grpc, door, config)?, around(rest, door, config)?);
+    Ok(Entrances { everything: Entrance { grpc: grpc.clone(), rest: Some(rest) }, grpc: Entrance { grpc, rest: None } })
 }
 
 /// The routes that want no key.
@@ -81,24 +101,13 @@ fn open_routes(door: &Door) -> Router {
         .route("/docs/{*file}", get(rest::docs_file))
 }
 
-/// Puts around a router what every request goes through.
+/// Puts around a router what every request goes through, as one layer: axum boxes each and clones all that are inside, for every request.
 fn around(router: Router, door: &Door, config: &Config) -> Result<Router, StartError> {
-    let router = router
-        .layer(CatchPanicLayer::custom(|_| {
-            refusal(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred. Check server logs for details.")
-        }))
-        .layer(from_fn_with_state(door.metrics.clone(), observe));
+    let router = router.layer(from_fn_with_state(door.metrics.clone(), observe));
     Ok(match cors(&config.cors_origins)? {
         Some(cors) => router.layer(cors),
         None => router,
     })
-}
-
-async fn grpc_by_content_type(State(grpc): State<Router>, request: Request, next: Next) -> Response {
-    if is_grpc(request.headers()) {
-        return grpc.oneshot(request).await.into_response();
-    }
-    next.run(request).await
 }
 
 /// Answers for a path that nobody has. One that only ends with a slash too many is led to the right one, method and body as they are.

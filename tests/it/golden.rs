@@ -154,7 +154,9 @@ fn without_additions(name: &str, body: &str) -> String {
     let told = frames(body, |event| !ADDED_EVENTS.iter().any(|added| event["type"] == *added));
     let mut text = String::new();
     for frame in told.split_inclusive("\n\n") {
-        let plain = frame.split_once(", \"usage\": {").map(|(before, _)| format!("{before}}}\n\n")).unwrap_or(frame.to_owned());
+        // What is added stands at the end of its event.
+        let added = ADDED_FIELDS.iter().find_map(|field| frame.split_once(&format!(", \"{field}\": ")));
+        let plain = added.map_or(frame.to_owned(), |(before, _)| format!("{before}}}\n\n"));
         let again = deviation(name) == Some(Deviation::ManyHeartbeats) && frame == ": ping\n\n" && text.ends_with(frame);
         if !again {
             text += &plain;
