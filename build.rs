@@ -20,6 +20,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 const PACKAGE: &str = "synapse.v1";
 
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write in no other way")]
 fn main() -> Outcome {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=build");

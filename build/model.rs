@@ -131,6 +131,7 @@ impl Schema {
                 }
                 Some(container) => match &mut oneof {
                     None => {
+                        options::none(file, container.full_name(), &container.options())?;
                         let comment = comment(file, container.path(), container.full_name())?;
                         oneof = Some(OneOf { name: container.name().to_owned(), comment, variants: vec![field] });
                     }
@@ -240,8 +241,8 @@ fn read_field(file: &FileDescriptor, field: &FieldDescriptor) -> Result<Field, F
         comment: comment(file, field.path(), field.full_name())?,
         repeated: field.cardinality() == Cardinality::Repeated,
         optional: field.supports_presence(),
-        deprecated: field.field_descriptor_proto().options.as_ref().is_some_and(|options| options.deprecated()),
-        options: options::field(file, field, &kind)?,
+        deprecated: field.field_descriptor_proto().options.as_ref().is_some_and(prost_types::FieldOptions::deprecated),
+        options: options::field(file, field)?,
         kind,
     })
 }

@@ -16,8 +16,9 @@ use utoipa::openapi::{
 use crate::model::{Field, Kind, Message, Method, Schema, Service};
 use crate::options::Route;
 
-const API_KEY: &str = "API Key";
-const ADMIN_TOKEN: &str = "Admin Token";
+// A component's name has no blank in OpenAPI 3.1.
+const API_KEY: &str = "ApiKey";
+const ADMIN_TOKEN: &str = "AdminToken";
 
 /// How a call can be refused: the status, the name of the response and its meaning.
 const REFUSALS: [(&str, &str, &str); 8] = [

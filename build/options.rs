@@ -1,8 +1,8 @@
 //! The options that the generator knows; any other stops the build, because a rule that nothing keeps is worse than none.
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, FileDescriptor, MethodDescriptor, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, FileDescriptor, Kind as ProtoKind, MethodDescriptor, Value};
 
-use crate::model::{Fault, Kind, at};
+use crate::model::{Fault, at};
 
 /// How REST reaches a method.
 pub(crate) struct Route {
@@ -56,14 +56,14 @@ pub(crate) fn method(file: &FileDescriptor, method: &MethodDescriptor) -> Result
 }
 
 /// Reads the options of a field.
-pub(crate) fn field(file: &FileDescriptor, field: &FieldDescriptor, kind: &Kind) -> Result<FieldOptions, Fault> {
+pub(crate) fn field(file: &FileDescriptor, field: &FieldDescriptor) -> Result<FieldOptions, Fault> {
     let name = field.full_name();
     let options = field.options();
     only(file, name, &options, &["buf.validate.field", "synapse.options.v1.omit_unset", "deprecated"])?;
     let mut read = FieldOptions::default();
     for (_, value) in options.extensions() {
         match value {
-            Value::Message(rules) => read_rules(file, name, rules, &mut read)?,
+            Value::Message(rules) => read_rules(file, field, rules, &mut read)?,
             value => read.omit_unset = value.as_bool() == Some(true),
         }
     }
@@ -71,18 +71,18 @@ pub(crate) fn field(file: &FileDescriptor, field: &FieldDescriptor, kind: &Kind)
     if (read.omit_unset || read.required) && !presence {
         return Err(at(file, name, "`required` and `omit_unset` need a field that can be unset: make it `optional`"));
     }
-    let integer = matches!(kind, Kind::Integer { .. });
-    if (read.minimum.is_some() || read.maximum.is_some()) && !integer {
-        return Err(at(file, name, "a range needs a whole number"));
-    }
     Ok(read)
 }
 
-fn read_rules(file: &FileDescriptor, name: &str, rules: &DynamicMessage, read: &mut FieldOptions) -> Result<(), Fault> {
+fn read_rules(file: &FileDescriptor, field: &FieldDescriptor, rules: &DynamicMessage, read: &mut FieldOptions) -> Result<(), Fault> {
+    let name = field.full_name();
     for (rule, value) in rules.fields() {
         match (rule.name(), value) {
             ("required", value) => read.required = value.as_bool() == Some(true),
             (kind, Value::Message(rules)) => {
+                if !suits(kind, field) {
+                    return Err(at(file, name, &format!("the rule `{kind}` does not suit the type of the field")));
+                }
                 for (rule, value) in rules.fields() {
                     read_rule(kind, rule.name(), value, read)
                         .ok_or_else(|| at(file, name, &format!("the rule `{kind}.{}` is not known to build/options.rs", rule.name())))?;
@@ -92,6 +92,19 @@ fn read_rules(file: &FileDescriptor, name: &str, rules: &DynamicMessage, read: &
         }
     }
     Ok(())
+}
+
+/// Tells whether rules of this kind are about fields of this type.
+fn suits(rules: &str, field: &FieldDescriptor) -> bool {
+    match rules {
+        "repeated" => field.is_list(),
+        "string" => field.kind() == ProtoKind::String,
+        "int32" => field.kind() == ProtoKind::Int32,
+        "int64" => field.kind() == ProtoKind::Int64,
+        "uint32" => field.kind() == ProtoKind::Uint32,
+        "uint64" => field.kind() == ProtoKind::Uint64,
+        _ => true,
+    }
 }
 
 fn read_rule(kind: &str, rule: &str, value: &Value, read: &mut FieldOptions) -> Option<()> {

@@ -42,7 +42,7 @@ pub(crate) fn field_attributes(schema: &Schema) -> Vec<(String, &'static str)> {
 pub(crate) fn validation(schema: &Schema) -> String {
     let mut code = String::new();
     for message in schema.messages.values().filter(|message| message.request) {
-        let checks: String = message.fields.iter().map(|field| checks(schema, field)).collect();
+        let checks: String = message.fields.iter().map(checks).collect();
         let _ = writeln!(
             code,
             "impl Validate for {} {{\n    fn validate(&self) -> Result<(), Violation> {{\n{checks}        Ok(())\n    }}\n}}",
@@ -52,7 +52,7 @@ pub(crate) fn validation(schema: &Schema) -> String {
     code
 }
 
-fn checks(schema: &Schema, field: &Field) -> String {
+fn checks(field: &Field) -> String {
     let Field { name, options, .. } = field;
     let rust = rust_name(name);
     let mut code = String::new();
@@ -69,10 +69,8 @@ fn checks(schema: &Schema, field: &Field) -> String {
     if options.minimum.is_some() || options.maximum.is_some() {
         let _ = write!(each, "rule::range(\"{name}\", i128::from(*value), {:?}, {:?})?;", options.minimum, options.maximum);
     }
-    if let Kind::Message(inner) = &field.kind {
-        if has_rules(schema, inner) {
-            let _ = write!(each, "value.validate().map_err(|violation| violation.within(\"{name}\"))?;");
-        }
+    if let Kind::Message(_) = &field.kind {
+        let _ = write!(each, "value.validate().map_err(|violation| violation.within(\"{name}\"))?;");
     }
     if each.is_empty() {
         return code;
@@ -83,10 +81,6 @@ fn checks(schema: &Schema, field: &Field) -> String {
         (false, false) => writeln!(code, "        {{ let value = &self.{rust}; {each} }}"),
     };
     code
-}
-
-fn has_rules(schema: &Schema, message: &str) -> bool {
-    schema.message(message).fields.iter().any(|field| !checks(schema, field).is_empty())
 }
 
 /// Writes the services as one value, their gRPC routes, the table of methods, and the wrapper that checks every call of either protocol.
@@ -232,14 +226,17 @@ fn field_name(service: &Service) -> String {
 
 /// Returns the path of a message's type, as prost names it.
 fn rust_path(message: &Message) -> String {
-    let (name, outer) = message.path.split_last().map(|(name, outer)| (name.as_str(), outer)).unwrap_or_default();
-    outer.iter().map(|outer| format!("{}::", outer.to_snake_case())).collect::<String>() + name
+    let last = message.path.len() - 1;
+    let names = message.path.iter().enumerate();
+    names.map(|(index, name)| if index < last { name.to_snake_case() } else { name.clone() }).collect::<Vec<_>>().join("::")
 }
 
 fn rust_type(full_name: &str) -> String {
     format!("v1::{}", &full_name[crate::PACKAGE.len() + 1..])
 }
 
+/// Returns the name that prost gives a field: a keyword is marked.
 fn rust_name(field: &str) -> String {
-    if field == "type" { "r#type".to_owned() } else { field.to_owned() }
+    const KEYWORDS: [&str; 12] = ["type", "match", "ref", "move", "use", "in", "for", "loop", "mod", "where", "async", "fn"];
+    if KEYWORDS.contains(&field) { format!("r#{field}") } else { field.to_owned() }
 }

@@ -1,6 +1,7 @@
 //! What the operator sets through the environment: read once, completely, and never anywhere else.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -121,8 +122,10 @@ impl Config {
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub fn from_environment() -> Result<Self, Vec<String>> {
         let mut config = Self::read(|name| std::env::var(name).ok())?;
-        config.settings = std::env::vars()
+        config.settings = std::env::vars_os()
             .filter_map(|(name, value)| {
+                // A variable that is no text is none of ours.
+                let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
                 let setting = name.strip_prefix("SYNAPSE_SETTING_")?.to_ascii_lowercase();
                 Some((setting, serde_json::from_str(&value).unwrap_or(serde_json::Value::String(value))))
             })
@@ -139,32 +142,39 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn maybe<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Option<T> {
+    fn maybe<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         let value = (self.get)(name)?;
         value.parse().map_err(|error| self.problems.push(format!("`{name}` is `{value}`: {error}"))).ok()
     }
 
-    fn or<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str, default: T) -> T {
+    fn or<T: FromStr<Err: Display>>(&mut self, name: &str, default: T) -> T {
         self.maybe(name).unwrap_or(default)
     }
 
-    fn seconds(&mut self, name: &str, default: u64) -> Duration {
-        let seconds: f64 = self.or(name, default as f64);
-        Duration::try_from_secs_f64(seconds).unwrap_or_else(|error| {
-            self.problems.push(format!("`{name}` is `{seconds}`: {error}"));
-            Duration::from_secs(default)
-        })
+    fn seconds(&mut self, name: &str, default: f64) -> Duration {
+        Duration::from_secs_f64(self.within(name, default, 0.001, 86_400.0))
+    }
+
+    fn within<T: FromStr<Err: Display> + Display + PartialOrd>(&mut self, name: &str, default: T, least: T, most: T) -> T {
+        match self.maybe(name) {
+            None => default,
+            Some(value) if value >= least && value <= most => value,
+            Some(value) => {
+                self.problems.push(format!("`{name}` is `{value}`: it must be from {least} to {most}"));
+                default
+            }
+        }
     }
 
     fn limits(&mut self) -> Limits {
         Limits {
-            body_bytes: self.or("SYNAPSE_MAX_BODY_BYTES", 16 << 20),
-            connections: self.or("SYNAPSE_MAX_CONNECTIONS", 10_000),
-            header_time: self.seconds("SYNAPSE_HEADER_TIMEOUT", 10),
-            body_pause: self.seconds("SYNAPSE_BODY_TIMEOUT", 30),
-            heartbeat: self.seconds("SYNAPSE_HEARTBEAT", 10),
-            model_time: self.seconds("SYNAPSE_LLM_TIMEOUT", 180),
-            shutdown_time: self.seconds("SYNAPSE_SHUTDOWN_TIMEOUT", 30),
+            body_bytes: self.within("SYNAPSE_MAX_BODY_BYTES", 16 << 20, 1 << 10, 1 << 30),
+            connections: self.within("SYNAPSE_MAX_CONNECTIONS", 10_000, 1, 1_000_000),
+            header_time: self.seconds("SYNAPSE_HEADER_TIMEOUT", 10.0),
+            body_pause: self.seconds("SYNAPSE_BODY_TIMEOUT", 30.0),
+            heartbeat: self.seconds("SYNAPSE_HEARTBEAT", 10.0),
+            model_time: self.seconds("SYNAPSE_LLM_TIMEOUT", 180.0),
+            shutdown_time: self.seconds("SYNAPSE_SHUTDOWN_TIMEOUT", 30.0),
         }
     }
 

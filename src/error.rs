@@ -77,6 +77,11 @@ impl Reason {
         self.row().name
     }
 
+    /// Returns the reason of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// Returns the gRPC code.
     pub const fn grpc(self) -> Code {
         self.row().code
@@ -151,6 +156,17 @@ impl Error {
     pub fn because(mut self, cause: impl Into<Box<dyn Cause + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// Returns everything that is known, for the log: the cause and its causes, or the detail where there is none.
+    pub fn chain(&self) -> String {
+        let mut deeper = self.source();
+        let mut causes = Vec::new();
+        while let Some(cause) = deeper {
+            causes.push(cause.to_string());
+            deeper = cause.source();
+        }
+        if causes.is_empty() { self.detail.clone() } else { causes.join(": ") }
     }
 
     /// Returns why.

@@ -1,6 +1,7 @@
 //! Asks a running server over its own REST stream and prints the answer as it comes.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,7 +14,7 @@ use crate::wire::v1::chat_event::Event;
 use crate::wire::v1::{ChatEvent, Error};
 
 /// How long a server may be silent; a heartbeat comes every ten seconds.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// What is asked.
 #[derive(Debug, Serialize)]
@@ -27,7 +28,12 @@ pub(super) struct Question {
 
 /// Asks, prints, and returns the session.
 pub(super) async fn ask(url: &str, key: &SecretString, question: &Question) -> Result<String, Failure> {
-    let client = reqwest::Client::builder().read_timeout(SILENCE).build()?;
+    let mut client = reqwest::Client::builder().read_timeout(SILENCE);
+    if is_loopback(url) {
+        // A proxy for the world is none for this machine, and must not see the key.
+        client = client.no_proxy();
+    }
+    let client = client.build()?;
     let request = client.post(format!("{}/api/v1/chat/stream", url.trim_end_matches('/'))).bearer_auth(key.expose_secret()).json(question);
     let response = request.send().await.map_err(|error| format!("`{url}` does not answer: {error}"))?;
     let status = response.status();
@@ -57,4 +63,9 @@ pub(super) async fn ask(url: &str, key: &SecretString, question: &Question) -> R
         }
     }
     Err("the stream ended before the answer was complete".into())
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

@@ -12,7 +12,7 @@ use crate::provider::weights;
 use crate::store::{create_data_dir, write_starter};
 
 /// The name of the key that each demo makes anew.
-const KEY_NAME: &str = "demo";
+const KEY_NAME: &str = "synapse demo (made anew at each start)";
 
 /// A question that the small model answers well.
 const QUESTION: &str = "What is the capital of France?";
@@ -20,7 +20,7 @@ const QUESTION: &str = "What is the capital of France?";
 /// Gets the model, serves, asks a question, and goes on serving.
 pub(super) async fn demo(mut config: Config) -> Result<ExitCode, Failure> {
     if config.log_filter == "info" {
-        config.log_filter = "warn".to_owned();
+        "warn,synapse::provider::local=info".clone_into(&mut config.log_filter);
     }
     let _log = log::start(&config)?;
     if !weights::present(&config.model_dir) {
@@ -32,11 +32,12 @@ pub(super) async fn demo(mut config: Config) -> Result<ExitCode, Failure> {
     let server = open(&config).await?;
     let address = server.address()?;
     println!("{}", listening(&server)?);
-    for old in server.keys().list().iter().filter(|key| key.name == KEY_NAME) {
-        server.keys().delete(&old.id).await?;
-    }
+    let old: Vec<_> = server.keys().list().into_iter().filter(|key| key.name == KEY_NAME).collect();
     let key = first_key(&server, KEY_NAME).await?;
-    let served = tokio::spawn(server.serve(stop.clone()));
+    for key in old {
+        server.keys().delete(&key.id).await?;
+    }
+    let serving = tokio::spawn(server.serve(stop.clone()));
 
     println!("\n> {QUESTION}");
     let url = format!("{}://{address}", if config.tls.is_some() { "https" } else { "http" });
@@ -46,6 +47,6 @@ pub(super) async fn demo(mut config: Config) -> Result<ExitCode, Failure> {
         println!("{}", first_call::text(&address, key.expose_secret(), config.tls.is_some()));
         println!("Serving until Ctrl-C.");
     }
-    served.await?;
+    serving.await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -50,7 +50,7 @@ pub async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Chat(chat) => chat::chat(chat, &config).await,
         Command::Keys(command) => keys::keys(command, &config).await,
         Command::Model(command) => model::model(command, &config).await,
-        Command::Check => check::check(&config),
+        Command::Check => Ok(check::check(&config)),
         Command::Openapi => {
             print!("{OPENAPI}");
             Ok(ExitCode::SUCCESS)

@@ -13,6 +13,10 @@ use crate::provider::{Provider, weights};
 use crate::server::Server;
 use crate::store::{create_data_dir, write_starter};
 
+/// How many calls of the local model run at once, each on a thread of its own.
+#[cfg(feature = "local")]
+const LOCAL_CALLS: usize = 1;
+
 /// Serves until a signal comes.
 pub(super) async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let _log = log::start(&config)?;
@@ -22,10 +26,13 @@ pub(super) async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let server = open(&config).await?;
     println!("{}", listening(&server)?);
     if first {
-        println!("This is the first start: agents, an orchestration and settings were written to `{}`.", config.data_dir.display());
+        println!("Agents, an orchestration and settings to begin with were written to `{}`.", config.data_dir.display());
+    }
+    // Not told by `first`: a first start that failed half-way has written its files, but shown no key.
+    if server.keys().list().is_empty() {
         let key = first_key(&server, "first key").await?;
         println!("{}", first_call::text(&server.address()?, key.expose_secret(), config.tls.is_some()));
-        if config.model_fetch && !weights::present(&config.model_dir) {
+        if config.model_fetch && server.wants_local_model() && !weights::present(&config.model_dir) {
             // Not awaited: other agents can answer meanwhile, and a failure is printed.
             tokio::spawn(model::fetch_in_background(config.clone()));
         }
@@ -36,17 +43,11 @@ pub(super) async fn serve(config: Config) -> Result<ExitCode, Failure> {
 
 /// Opens a server with the local model behind it, where the build has one.
 pub(super) async fn open(config: &Config) -> Result<Server, Failure> {
-    Server::start(config.clone(), local(config)).await
-}
-
-#[cfg(feature = "local")]
-fn local(config: &Config) -> Option<Arc<dyn Provider>> {
-    Some(Arc::new(crate::provider::local::Local::new(&config.model_dir, 1)))
-}
-
-#[cfg(not(feature = "local"))]
-fn local(_config: &Config) -> Option<Arc<dyn Provider>> {
-    None
+    #[cfg(feature = "local")]
+    let local: Option<Arc<dyn Provider>> = Some(Arc::new(crate::provider::local::Local::new(&config.model_dir, LOCAL_CALLS)));
+    #[cfg(not(feature = "local"))]
+    let local: Option<Arc<dyn Provider>> = None;
+    Server::start(config.clone(), local).await
 }
 
 /// Makes a key for the person at the terminal.

@@ -1,8 +1,10 @@
 //! A chat: an agent is chosen, answers in its own task, and what happens is told until the one who asked goes away.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use tracing::Instrument;
 
 use super::teller::{self, ChatEvents, Gone, Teller};
@@ -10,7 +12,7 @@ use super::{Engine, images};
 use crate::clock;
 use crate::definition::{Agent, resolve_agent};
 use crate::error::{Error, Reason, Result};
-use crate::provider::{Image, Model, ModelError};
+use crate::provider::{Image, Kind, Model, ModelError};
 use crate::wire::v1::chat_event::{Done, Error as ErrorEvent, Event, Session, Status};
 use crate::wire::v1::{ChatEvent, ChatRequest, ChatResponse};
 
@@ -30,12 +32,16 @@ pub(super) struct Chat {
     pub images: Vec<Image>,
     /// How much of the conversation the model gets, in tokens.
     pub history_tokens: u64,
+    /// How long the model may take.
+    pub model_time: Duration,
 }
 
 impl Engine {
     /// Starts a chat. What can be refused is refused here, before anything happens.
-    pub fn chat(self: &Arc<Self>, request: ChatRequest) -> Result<ChatEvents> {
-        let chat = self.accept(request)?;
+    ///
+    /// `patience` is how long the caller waits, if it said so.
+    pub fn chat(self: &Arc<Self>, request: ChatRequest, patience: Option<Duration>) -> Result<ChatEvents> {
+        let chat = self.accept(request, patience)?;
         let (mut teller, events, gone) = teller::channel(self.stop.clone());
         let engine = self.clone();
         let work = async move {
@@ -48,7 +54,7 @@ impl Engine {
         Ok(events)
     }
 
-    fn accept(&self, request: ChatRequest) -> Result<Chat> {
+    fn accept(&self, request: ChatRequest, patience: Option<Duration>) -> Result<Chat> {
         let definitions = self.definitions.current();
         let settings = &definitions.settings;
         if definitions.agents.is_empty() {
@@ -57,8 +63,12 @@ impl Engine {
         let asked = request.agent.unwrap_or_default();
         let agent = resolve_agent(&definitions.agents, &asked, settings.flag("strict_agents", false))
             .ok_or_else(|| Error::not_found(format!("Agent '{asked}' not found")))?;
+        if agent.kind == "orchestrator" {
+            let detail = format!("agent `{}` runs an orchestration, which this server cannot do yet; choose another agent", agent.id);
+            return Err(Error::new(Reason::FailedPrecondition, detail));
+        }
         let model_name = model_of(agent).or_else(|| settings.text("model")).unwrap_or("ollama.mistral").to_owned();
-        let model = self.models.resolve(&model_name, settings).map_err(not_configured)?;
+        let model = self.models.resolve(&model_name, settings).map_err(failed)?;
         let session_id = request.session_id.filter(|id| !id.is_empty());
         Ok(Chat {
             agent: agent.clone(),
@@ -69,6 +79,7 @@ impl Engine {
             message: request.message.unwrap_or_default(),
             images: images::read(&request.images)?,
             history_tokens: settings.count("history_tokens", 16_000),
+            model_time: patience.map_or(self.model_time, |patience| patience.min(self.model_time)),
         })
     }
 
@@ -78,39 +89,26 @@ impl Engine {
         let session = Session { session_id: chat.session_id.clone(), agent_id: id.clone(), agent_name: name.clone() };
         teller.tell(Event::Session(session)).await?;
         teller.tell(Event::Status(Status { message: "Processing your request...".to_owned() })).await?;
-        let _alone = self.turnstile.enter(format!("{}\0{id}", chat.session_id)).await;
-        match self.turn(chat, teller).await? {
+        let alone = self.turnstile.enter(format!("{}\0{id}", chat.session_id)).await;
+        // A panic is a failure like any other: whoever listens hears of it, and `done` is told.
+        let turn = AssertUnwindSafe(self.turn(chat, alone, teller)).catch_unwind().await;
+        match turn.unwrap_or_else(|_| Ok(Err(Error::internal("the turn panicked"))))? {
             Ok(response) => teller.tell(Event::Response(response)).await?,
             Err(error) => {
-                tracing::error!(agent = id, model = chat.model_name, cause = error.to_string(), "the agent failed");
-                teller.tell(Event::Error(ErrorEvent { message: error.caller_reads().to_owned() })).await?;
+                tracing::error!(agent = id, model = chat.model_name, cause = error.chain(), "the agent failed");
+                let (message, reason) = (error.detail().to_owned(), error.reason().name().to_owned());
+                teller.tell(Event::Error(ErrorEvent { message, reason })).await?;
             }
         }
         teller.tell(Event::Done(Done {})).await
     }
 }
 
-fn not_configured(error: ModelError) -> Error {
-    Error::new(Reason::ModelNotConfigured, error.detail)
-}
-
-/// Why a turn failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    #[error("{0}")]
-    Model(#[from] ModelError),
-    #[error("{0}")]
-    Store(#[from] Error),
-}
-
-impl Failure {
-    /// Returns what the caller may read of it: what the operator has to do, otherwise only that it happened.
-    fn caller_reads(&self) -> &str {
-        match self {
-            Self::Model(ModelError { kind: crate::provider::Kind::NotConfigured, detail, .. }) => detail,
-            Self::Store(error) if error.reason() == Reason::Unavailable => error.detail(),
-            Self::Model(_) | Self::Store(_) => AGENT_FAILED,
-        }
+/// Tells a model's failure: what the operator has to do may be read by the caller, of everything else only that it happened.
+pub(super) fn failed(error: ModelError) -> Error {
+    match error.kind {
+        Kind::NotConfigured => Error::new(Reason::ModelNotConfigured, error.detail),
+        _ => Error::new(Reason::AgentFailed, AGENT_FAILED).because(error),
     }
 }
 
@@ -127,7 +125,9 @@ pub async fn answer(mut events: impl Stream<Item = Result<ChatEvent>> + Unpin) -
                 (answer.response, answer.usage) = (response.content, response.usage);
                 complete = true;
             }
-            Some(Event::Error(error)) => return Err(Error::new(Reason::AgentFailed, error.message)),
+            Some(Event::Error(error)) => {
+                return Err(Error::new(Reason::named(&error.reason).unwrap_or(Reason::AgentFailed), error.message));
+            }
             _ => {}
         }
     }

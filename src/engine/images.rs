@@ -1,13 +1,18 @@
 //! Reads the images of a message and looks at what they really are.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 use crate::error::{Error, Result};
 use crate::provider::Image;
 
 /// The most bytes of one image, decoded.
 const IMAGE_BYTES: usize = 8 << 20;
+
+/// Takes base64 with and without padding.
+const FORGIVING: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// Reads images given as data URIs (RFC 2397) or bare base64.
 pub(super) fn read(images: &[String]) -> Result<Vec<Image>> {
@@ -23,12 +28,14 @@ fn read_one(text: &str) -> Result<Image, String> {
         None => text,
         Some(uri) => uri.split_once(";base64,").ok_or("must be a data URI with `;base64,`")?.1,
     };
-    let bytes = STANDARD.decode(base64).map_err(|error| format!("is not base64: {error}"))?;
+    // Other tools break long lines and leave the padding out; providers want neither.
+    let base64: String = base64.split_ascii_whitespace().collect();
+    let bytes = FORGIVING.decode(&base64).map_err(|error| format!("is not base64: {error}"))?;
     if bytes.len() > IMAGE_BYTES {
         return Err(format!("is larger than {IMAGE_BYTES} bytes"));
     }
     let media_type = media_type(&bytes).ok_or("is no PNG, JPEG, GIF or WebP image")?;
-    Ok(Image { media_type: media_type.to_owned(), base64: base64.into() })
+    Ok(Image { media_type: media_type.to_owned(), base64: STANDARD.encode(bytes).into() })
 }
 
 /// Tells the type of an image by its first bytes: what a caller claims may be wrong.
@@ -50,7 +57,8 @@ mod tests {
 
     #[test]
     fn the_type_is_told_by_the_content() {
-        for text in [PIXEL.to_owned(), format!("data:image/jpeg;base64,{PIXEL}")] {
+        let broken = PIXEL.trim_end_matches('=').replace("ABCA", "AB\r\nCA");
+        for text in [PIXEL.to_owned(), broken, format!("data:image/jpeg;base64,{PIXEL}")] {
             assert_eq!(read(&[text]).unwrap()[0].media_type, "image/png");
         }
     }

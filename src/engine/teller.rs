@@ -17,7 +17,7 @@ use crate::wire::v1::chat_event::{Event, ReasoningDelta, TextDelta};
 const WAITING_EVENTS: usize = 32;
 
 /// How long a reader may take no event before it counts as gone.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// The reader is gone.
 #[derive(Debug)]

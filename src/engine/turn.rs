@@ -4,8 +4,10 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use super::Engine;
-use super::chat::{Chat, Failure};
+use super::chat::{Chat, failed};
 use super::teller::{Gone, Teller};
+use super::turnstile::Passage;
+use crate::error::{Error, Result};
 use crate::provider::{Chunk, Image, Kind, Message, ModelError, ModelRequest, Role, Usage};
 use crate::store::{self, NewTurn, Turn};
 use crate::wire::v1;
@@ -22,40 +24,48 @@ struct Answer {
 
 impl Engine {
     /// Lets the agent answer, and keeps the turn before its answer is told.
-    pub(super) async fn turn(&self, chat: &Chat, teller: &mut Teller) -> Result<Result<Response, Failure>, Gone> {
+    pub(super) async fn turn(&self, chat: &Chat, alone: Passage, teller: &mut Teller) -> Result<Result<Response>, Gone> {
         teller.tell(Event::Thinking(Thinking { message: "Analyzing your request...".to_owned() })).await?;
-        let message = match self.vault.expand(&chat.message).await {
-            Ok(message) => message,
-            Err(error) => return Ok(Err(error.into())),
+        let (message, answer) = match self.ask(chat, teller).await {
+            Ok(answered) => answered,
+            Err(error) => return Ok(Err(error)),
         };
-        let answer = match self.ask(chat, &message, teller).await {
-            Ok(answer) => answer,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        if !answer.text.trim().is_empty() {
+        let silent = answer.text.trim().is_empty();
+        if !silent {
             teller.tell(Event::LlmThought(LlmThought { thought: answer.text.clone(), turn: 1 })).await?;
         }
-        let content = if answer.text.trim().is_empty() { NOTHING_TO_SAY.to_owned() } else { answer.text };
-        if let Err(error) = self.sessions.append(new_turn(chat, message, &content, answer.usage)).await {
-            return Ok(Err(error.into()));
+        let content = if silent { NOTHING_TO_SAY.to_owned() } else { answer.text };
+        if let Err(error) = self.keep(new_turn(chat, message, &content, answer.usage), alone).await {
+            return Ok(Err(error));
         }
         let usage = (answer.usage != Usage::default()).then(|| usage(answer.usage));
         Ok(Ok(Response { content, intent: "chat".to_owned(), session_id: chat.session_id.clone(), usage }))
     }
 
-    /// Asks the model and tells its answer as it comes.
-    async fn ask(&self, chat: &Chat, message: &str, teller: &mut Teller) -> Result<Answer, Failure> {
+    /// Keeps a turn. The next chat of the conversation waits for it, also if the caller of this one has left meanwhile.
+    async fn keep(&self, turn: NewTurn, alone: Passage) -> Result<()> {
+        let sessions = self.sessions.clone();
+        let kept = tokio::spawn(async move {
+            let _alone = alone;
+            sessions.append(turn).await
+        });
+        kept.await.map_err(Error::internal)?
+    }
+
+    /// Asks the model and tells its answer as it comes. Returns the message as the model got it as well.
+    async fn ask(&self, chat: &Chat, teller: &mut Teller) -> Result<(String, Answer)> {
+        let message = self.vault.expand(&chat.message).await?;
         let mut messages = Vec::new();
         if chat.continued {
             let earlier = self.sessions.recent(&chat.session_id, &chat.agent.id, chat.history_tokens).await?;
             messages = earlier.into_iter().flat_map(said).collect();
         }
-        messages.push(Message { role: Role::User, text: message.to_owned(), images: chat.images.clone() });
+        messages.push(Message { role: Role::User, text: message.clone(), images: chat.images.clone() });
         let request = ModelRequest {
             model: chat.model.name.clone(),
             system: chat.agent.system_prompt.clone(),
             messages,
-            deadline: Instant::now() + self.model_time,
+            deadline: Instant::now() + chat.model_time,
         };
         let started = Instant::now();
         let outcome = listen(chat, request, teller).await;
@@ -71,7 +81,7 @@ impl Engine {
                 "the model answered"
             );
         }
-        Ok(outcome?)
+        Ok((message, outcome.map_err(failed)?))
     }
 }
 

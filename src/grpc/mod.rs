@@ -4,6 +4,7 @@ mod agents;
 mod chat;
 mod keys;
 mod orchestrations;
+mod patience;
 mod sessions;
 mod status;
 

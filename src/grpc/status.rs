@@ -14,8 +14,8 @@ const DOMAIN: &str = "synapse";
 #[expect(clippy::needless_pass_by_value, reason = "an error is told once")]
 pub fn refuse(error: Error) -> Status {
     let reason = error.reason();
-    if let Some(cause) = error.source() {
-        tracing::error!(reason = reason.name(), cause = chain(cause), "{error}");
+    if error.source().is_some() {
+        tracing::error!(reason = reason.name(), cause = error.chain(), "{error}");
     }
     let details = ErrorDetails::with_error_info(reason.name(), DOMAIN, [("may_retry".to_owned(), reason.may_retry().to_string())]);
     Status::with_error_details(reason.grpc(), error.detail(), details)
@@ -23,16 +23,5 @@ pub fn refuse(error: Error) -> Status {
 
 /// Returns the reason that a status carries.
 pub fn reason(status: &Status) -> Option<Reason> {
-    let name = status.get_details_error_info()?.reason;
-    Reason::ALL.into_iter().find(|reason| reason.name() == name)
-}
-
-fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = cause.to_string();
-    let mut deeper = cause.source();
-    while let Some(cause) = deeper {
-        text = format!("{text}: {cause}");
-        deeper = cause.source();
-    }
-    text
+    Reason::named(&status.get_details_error_info()?.reason)
 }

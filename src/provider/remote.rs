@@ -145,7 +145,8 @@ impl Answer {
             Some(StopReason::Other(reason)) if matches!(reason.to_ascii_lowercase().as_str(), "error" | "failed" | "cancelled") => {
                 Err(other.garbled("gave up on its answer"))
             }
-            _ if self.text == 0 => Err(other.garbled("ended its answer without a word")),
+            // With a reason to stop, a model just had nothing to say.
+            None if self.text == 0 => Err(other.garbled("ended its answer without a word")),
             _ => Ok(Chunk::End(usage(end))),
         }
     }

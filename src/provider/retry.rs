@@ -82,7 +82,8 @@ where
             result => return result,
         };
         let wait = wait_before(number, error.retry_after);
-        if Instant::now() + wait >= deadline {
+        // What the provider asks for may be more than a clock can hold.
+        if Instant::now().checked_add(wait).is_none_or(|end| end >= deadline) {
             return Err(error);
         }
         tracing::info!(%error, wait_ms = wait.as_millis(), "the model is asked again");
@@ -96,7 +97,7 @@ where
 fn wait_before(retry: u32, asked: Option<Duration>) -> Duration {
     let wait = FIRST_WAIT * 2_u32.pow(retry);
     let [random] = clock::secret_bytes().unwrap_or_default();
-    asked.unwrap_or(wait) + wait.mul_f64(f64::from(random) / 1024.0)
+    asked.unwrap_or(wait).saturating_add(wait.mul_f64(f64::from(random) / 1024.0))
 }
 
 /// Makes the error of a call whose time ran out.

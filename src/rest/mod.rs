@@ -57,7 +57,7 @@ impl Gateway {
         request: Request<axum::body::Body>,
         binding: &Binding,
     ) -> Result<tonic::Request<M>, Response> {
-        read::message(request, binding, self.inner.body_bytes).await.map_err(|refused| *refused)
+        read::message(request, binding, self.inner.body_bytes).await.map_err(|refused| refusal(refused.status, &refused.detail))
     }
 
     /// Answers with one JSON value.

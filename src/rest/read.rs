@@ -4,7 +4,6 @@ use std::str::FromStr;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams};
-use axum::response::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
@@ -13,8 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use tonic::metadata::MetadataMap;
-
-use super::refusal;
+use tower_http::timeout::TimeoutError;
 
 /// Where the fields of a request come from.
 pub(super) struct Binding {
@@ -41,7 +39,13 @@ pub(super) enum Shape {
     Flag,
 }
 
-type Read<T> = Result<T, Box<Response>>;
+/// Why a request cannot be read.
+pub(super) struct Refused {
+    pub status: StatusCode,
+    pub detail: String,
+}
+
+type Read<T> = Result<T, Refused>;
 
 /// Reads the message of a request.
 pub(super) async fn message<M: DeserializeOwned>(request: Request<Body>, binding: &Binding, limit: usize) -> Read<tonic::Request<M>> {
@@ -56,11 +60,11 @@ pub(super) async fn message<M: DeserializeOwned>(request: Request<Body>, binding
     Ok(tonic::Request::from_parts(MetadataMap::from_headers(parts.headers), parts.extensions, message))
 }
 
-fn refused(status: StatusCode, detail: impl AsRef<str>) -> Box<Response> {
-    Box::new(refusal(status, detail.as_ref()))
+fn refused(status: StatusCode, detail: impl Into<String>) -> Refused {
+    Refused { status, detail: detail.into() }
 }
 
-fn bad(detail: impl AsRef<str>) -> Box<Response> {
+fn bad(detail: impl Into<String>) -> Refused {
     refused(StatusCode::BAD_REQUEST, detail)
 }
 
@@ -83,8 +87,13 @@ async fn bytes(headers: &HeaderMap, body: Body, limit: usize) -> Read<bytes::Byt
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) if timed_out(&*error) => Err(refused(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
         Err(error) => Err(bad(format!("the body could not be read: {error}"))),
     }
+}
+
+fn timed_out(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<TimeoutError>() || error.source().is_some_and(timed_out)
 }
 
 /// Parses a body. Serde would take an array for an object's fields in order, so the first character is looked at.
@@ -113,7 +122,7 @@ fn typed<M: DeserializeOwned>(value: Value) -> Read<M> {
     serde_path_to_error::deserialize(value).map_err(|error| bad(explain(&error)))
 }
 
-/// Says what is wrong at which field, without the text that the caller sent.
+/// Says what is wrong at which field.
 fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let (path, inner) = (error.path().to_string(), error.inner());
     if inner.is_syntax() || inner.is_eof() || path == "." {

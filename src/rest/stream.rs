@@ -67,8 +67,6 @@ impl<E: Serialize, S: Stream<Item = Result<E, Status>>> Stream for Frames<S> {
         if self.silence.poll_unpin(context).is_ready() {
             let heartbeat = self.heartbeat;
             self.silence.as_mut().reset(Instant::now() + heartbeat);
-            // Polled again at once, so that the new silence is waited for.
-            context.waker().wake_by_ref();
             return Poll::Ready(Some(Ok(HEARTBEAT)));
         }
         Poll::Pending

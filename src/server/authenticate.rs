@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Method, StatusCode};
-use tonic::Status;
+use http::{HeaderMap, StatusCode};
 
 use crate::error::{Error, Reason};
 use crate::grpc::{METHODS, refuse};
@@ -29,18 +28,12 @@ enum Caller {
 }
 
 /// Lets a request pass whose bearer token opens what it asks for.
-pub(super) async fn authenticate(State(locks): State<Locks>, mut request: Request, next: Next) -> Response {
-    // OPTIONS tells what a route offers, which the public document tells as well.
-    if request.method() == Method::OPTIONS {
-        return next.run(request).await;
-    }
+pub(super) async fn authenticate(State(locks): State<Locks>, request: Request, next: Next) -> Response {
     match locks.caller(request.headers()).and_then(|caller| allowed(caller, wants_admin(&request))) {
-        Ok(Caller::Key(key)) => {
-            tracing::debug!(key = &*key.id, "let in");
-            request.extensions_mut().insert(key);
+        Ok(caller) => {
+            tracing::debug!(?caller, "let in");
             next.run(request).await
         }
-        Ok(Caller::Admin) => next.run(request).await,
         Err(error) => refused(request.headers(), error),
     }
 }
@@ -77,7 +70,7 @@ fn allowed(caller: Caller, admin: bool) -> Result<Caller, Error> {
 /// Refuses in the dialect of the caller.
 fn refused(headers: &HeaderMap, error: Error) -> Response {
     if is_grpc(headers) {
-        return grpc(headers, &refuse(error));
+        return refuse(error).into_http();
     }
     refusal(StatusCode::from_u16(error.reason().http()).unwrap_or(StatusCode::UNAUTHORIZED), error.detail())
 }
@@ -85,13 +78,4 @@ fn refused(headers: &HeaderMap, error: Error) -> Response {
 /// Tells whether a request speaks gRPC or gRPC-Web.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// Answers with a status alone, as gRPC does when there is nothing else to say.
-fn grpc(headers: &HeaderMap, status: &Status) -> Response {
-    let mut response: http::Response<axum::body::Body> = status.clone().into_http();
-    if let Some(content_type) = headers.get(CONTENT_TYPE) {
-        response.headers_mut().insert(CONTENT_TYPE, content_type.clone());
-    }
-    response.into_response()
 }

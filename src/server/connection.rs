@@ -33,7 +33,7 @@ const PING_AFTER: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(20);
 
 /// After how long a peer that acknowledges nothing is dead.
-const DEAD_AFTER: Duration = Duration::from_secs(60);
+const DEAD_AFTER: Duration = Duration::from_mins(1);
 
 /// Streams of one HTTP/2 connection at once.
 const STREAMS: u32 = 1_000;

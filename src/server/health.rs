@@ -1,5 +1,7 @@
 //! Whether the server lives and whether it is ready.
 
+use std::collections::BTreeSet;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -7,7 +9,10 @@ use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
+use crate::grpc::METHODS;
 use crate::rest::refusal;
 use crate::store::{DefinitionFiles, Keys};
 
@@ -47,6 +52,24 @@ impl Readiness {
         let problems: Vec<String> = problems.map(|problem| problem.to_string()).collect();
         json_response(&json!({ "status": "ready", "problems": problems }))
     }
+}
+
+/// Tells gRPC's health service how the server is, as a whole and for each service.
+pub(super) async fn tell(health: &HealthReporter, status: ServingStatus) {
+    for service in services() {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// Ends the streams of those who watch the health, which would otherwise keep a stop waiting.
+pub(super) async fn end(health: &mut HealthReporter) {
+    for service in services() {
+        health.clear_service_status(service).await;
+    }
+}
+
+fn services() -> BTreeSet<&'static str> {
+    iter::once("").chain(METHODS.iter().filter_map(|method| method.grpc.split('/').nth(1))).collect()
 }
 
 /// Answers `/healthz`.

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
+use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
@@ -33,7 +34,7 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How often the last use of keys is written.
-const LAST_USE: Duration = Duration::from_secs(60);
+const LAST_USE: Duration = Duration::from_mins(1);
 
 /// A server that listens.
 pub struct Server {
@@ -57,9 +58,6 @@ impl Server {
     pub async fn start(config: Config, local: Option<Arc<dyn Provider>>) -> Result<Self, StartError> {
         let lock = DataDirLock::take(&config.data_dir)?;
         let definitions = Arc::new(DefinitionFiles::open(&config.data_dir, &config.settings).map_err(|problems| lines(&problems))?);
-        for problem in definitions.problems() {
-            tracing::warn!("{problem}");
-        }
         let keys = Keys::open(&config.data_dir)?;
         let admin = Arc::new(AdminToken::open(&config.data_dir, config.admin_token.as_ref())?);
         let sessions = Sessions::open(&config.data_dir).await?;
@@ -99,13 +97,18 @@ impl Server {
         self.grpc_listener.as_ref()?.local_addr().ok()
     }
 
+    /// Tells whether the settings name a local model.
+    pub fn wants_local_model(&self) -> bool {
+        self.definitions.current().settings.text("model").is_some_and(|model| model.split('.').next() == Some("local"))
+    }
+
     /// Returns the keys of the server.
     pub const fn keys(&self) -> &Keys {
         &self.keys
     }
 
     /// Serves until `stop` is cancelled, then lets what is going on come to its end within the configured time.
-    pub async fn serve(self, stop: CancellationToken) {
+    pub async fn serve(mut self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let no_more = CancellationToken::new();
         tasks.spawn(self.acceptor.clone().accept(self.listener, self.routers.everything, no_more.clone()));
@@ -116,13 +119,14 @@ impl Server {
         tasks.spawn(self.keys.clone().watch(no_more.clone()));
         tasks.spawn(note_last_use(self.keys.clone(), no_more.clone()));
         tasks.close();
-        self.health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        health::tell(&self.health, ServingStatus::Serving).await;
         self.ready.start();
 
         stop.cancelled().await;
         tracing::info!("stopping: no new work is taken");
         self.ready.stop();
-        self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        health::tell(&self.health, ServingStatus::NotServing).await;
+        health::end(&mut self.health).await;
         no_more.cancel();
         if timeout(self.config.limits.shutdown_time, tasks.wait()).await.is_err() {
             tracing::warn!("the time for stopping is up; streams are ended");

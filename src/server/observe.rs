@@ -14,6 +14,9 @@ use crate::metrics::Metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The time until the head of the answer, for clients that have always found it there.
+const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
+
 /// The most characters of a request id that a client may choose.
 const REQUEST_ID_CHARACTERS: usize = 128;
 
@@ -33,6 +36,9 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
         tracing::info!(target: "synapse::access", %method, status, grpc_status = grpc_status(&response), milliseconds, "answered");
     });
     response.headers_mut().entry(REQUEST_ID).or_insert(id);
+    if let Ok(time) = HeaderValue::try_from(format!("{milliseconds:.2}ms")) {
+        response.headers_mut().insert(PROCESS_TIME, time);
+    }
     response
 }
 
@@ -45,10 +51,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 
 /// Names the route: REST by its pattern, gRPC by its method, everything else as one, so that no client can make up new names.
 fn route(request: &Request) -> String {
-    if let Some(path) = request.extensions().get::<MatchedPath>() {
-        if !path.as_str().contains('*') && !path.as_str().starts_with("/{") {
-            return path.as_str().to_owned();
-        }
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    if let Some(pattern) = matched.filter(|pattern| !pattern.contains('*')) {
+        return pattern.to_owned();
     }
     let path = request.uri().path();
     METHODS.iter().find(|method| method.grpc == path).map_or("other", |method| method.grpc).to_owned()

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::StartError;
@@ -27,10 +27,6 @@ use crate::metrics::Metrics;
 use crate::rest::{self, Gateway, refusal};
 use crate::store::{AdminToken, Keys};
 use crate::wire::DESCRIPTOR;
-
-/// What pages of other origins may send besides a key and a body; clients of gRPC-Web send the first three.
-const PAGE_HEADERS: [&str; 7] =
-    ["x-grpc-web", "x-user-agent", "grpc-timeout", "x-request-id", "last-event-id", "traceparent", "tracestate"];
 
 /// What stands behind the door.
 pub(super) struct Door {
@@ -60,9 +56,12 @@ pub(super) fn routers(door: &Door, config: &Config, open: Routes) -> Result<Rout
     let gateway = Gateway::new(config.limits.body_bytes, config.limits.heartbeat);
 
     let open = open.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
-    let calls = services.routes(config.limits.body_bytes).into_axum_router().layer(from_fn_with_state(locks.clone(), authenticate));
-    let grpc = open.into_axum_router().reset_fallback().merge(calls).layer(GrpcWebLayer::new());
-    let api = rest::router(&services, &gateway).method_not_allowed_fallback(not_allowed).layer(from_fn_with_state(locks, authenticate));
+    let pauses = || RequestBodyTimeoutLayer::new(config.limits.body_pause);
+    let calls = services.routes(config.limits.body_bytes).into_axum_router();
+    let calls = calls.layer(pauses()).layer(from_fn_with_state(locks.clone(), authenticate));
+    let grpc = open.into_axum_router().reset_fallback().merge(calls).layer(GrpcWebLayer::new()).layer(from_fn(post_only));
+    let api = rest::router(&services, &gateway).method_not_allowed_fallback(not_allowed);
+    let api = api.layer(pauses()).layer(from_fn_with_state(locks, authenticate_rest));
     let rest = open_routes(door).merge(api).fallback(not_found).method_not_allowed_fallback(not_allowed);
 
     let both = rest.layer(from_fn_with_state(grpc.clone(), grpc_by_content_type));
@@ -88,23 +87,36 @@ fn around(router: Router, door: &Door, config: &Config) -> Result<Router, StartE
         .layer(CatchPanicLayer::custom(|_| {
             refusal(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred. Check server logs for details.")
         }))
-        .layer(from_fn_with_state(door.metrics.clone(), observe))
-        .layer(RequestBodyTimeoutLayer::new(config.limits.body_pause));
+        .layer(from_fn_with_state(door.metrics.clone(), observe));
     Ok(match cors(&config.cors_origins)? {
         Some(cors) => router.layer(cors),
         None => router,
     })
 }
 
-async fn grpc_by_content_type(State(grpc): State<Router>, request: Request, next: axum::middleware::Next) -> Response {
+async fn grpc_by_content_type(State(grpc): State<Router>, request: Request, next: Next) -> Response {
     if is_grpc(request.headers()) {
         return grpc.oneshot(request).await.into_response();
     }
     next.run(request).await
 }
 
-async fn not_found() -> Response {
-    refusal(StatusCode::NOT_FOUND, "Not Found")
+/// Answers for a path that nobody has. One that only ends with a slash too many is led to the right one, method and body as they are.
+async fn not_found(uri: Uri) -> Response {
+    match uri.path().strip_suffix('/').filter(|path| path.starts_with("/api/")) {
+        Some(path) => Redirect::temporary(&uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))).into_response(),
+        None => refusal(StatusCode::NOT_FOUND, "Not Found"),
+    }
+}
+
+/// Lets only POST through: tonic looks at the path alone, and gRPC knows no other verb.
+async fn post_only(request: Request, next: Next) -> Response {
+    if request.method() == Method::POST { next.run(request).await } else { refusal(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed") }
+}
+
+/// Authenticates all but OPTIONS, which tells what a route offers: the public document tells it as well, and no handler is behind it.
+async fn authenticate_rest(locks: State<Locks>, request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS { next.run(request).await } else { authenticate(locks, request, next).await }
 }
 
 /// Answers OPTIONS; axum adds the `Allow` header to this answer as to every refused method.
@@ -132,7 +144,9 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, StartError> {
     let grpc = ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id"].map(HeaderName::from_static);
     let cors = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE].into_iter().chain(PAGE_HEADERS.map(HeaderName::from_static)).collect::<Vec<_>>())
+        // Mirrored, because `*` does not cover `authorization`.
+        .allow_headers(AllowHeaders::mirror_request())
+        .allow_private_network(true)
         .expose_headers(grpc);
     if origins.iter().any(|origin| origin == "*") {
         return Ok(Some(cors.allow_origin(Any)));

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
@@ -18,6 +19,12 @@ const CHARACTERS_PER_TOKEN: usize = 4;
 
 /// Tokens that an image counts as.
 const TOKENS_PER_IMAGE: usize = 1000;
+
+/// Bytes of an image's base64 that count as one token more, so that a budget bounds the memory too.
+const IMAGE_BYTES_PER_TOKEN: usize = 4096;
+
+/// The most bytes of a page of turns: a gRPC client takes messages of 4 MiB unless it is told otherwise.
+const PAGE_BYTES: usize = 3 << 20;
 
 /// An image of a question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +62,8 @@ impl NewTurn {
     /// Estimates the tokens that the turn takes when it is told to a model again.
     pub(super) fn weight(&self) -> i64 {
         let characters = self.user.chars().count() + self.assistant.chars().count();
-        i64::try_from(characters.div_ceil(CHARACTERS_PER_TOKEN) + self.images.len() * TOKENS_PER_IMAGE).unwrap_or(i64::MAX)
+        let images: usize = self.images.iter().map(|image| TOKENS_PER_IMAGE + image.base64.len() / IMAGE_BYTES_PER_TOKEN).sum();
+        i64::try_from(characters.div_ceil(CHARACTERS_PER_TOKEN) + images).unwrap_or(i64::MAX)
     }
 
     /// Writes the images as they are kept.
@@ -83,6 +91,14 @@ pub struct Turn {
     pub input_tokens: u64,
     /// Tokens that the model wrote.
     pub output_tokens: u64,
+}
+
+impl Turn {
+    /// Returns about how many bytes the turn takes in an answer.
+    fn bytes(&self) -> usize {
+        let images: usize = self.images.iter().map(|image| image.base64.len()).sum();
+        self.user.len() + self.assistant.len() + images
+    }
 }
 
 /// A conversation without its turns.
@@ -177,15 +193,24 @@ impl Sessions {
         row.and_then(|row| row.as_ref().map(summary).transpose()).map_err(failed)
     }
 
-    /// Returns at most `limit` turns of a conversation, beginning with the one after number `after`, oldest first.
+    /// Returns at most `limit` turns of a conversation, beginning with the one after number `after`, oldest first. A page ends early once it holds
+    /// [`PAGE_BYTES`], and has one turn at least.
     pub async fn turns(&self, session: &SessionSummary, after: u64, limit: u32) -> Result<Vec<Turn>> {
-        let rows = sqlx::query("SELECT * FROM turns WHERE conversation = ? AND number > ? ORDER BY number LIMIT ?")
+        let mut rows = sqlx::query("SELECT * FROM turns WHERE conversation = ? AND number > ? ORDER BY number LIMIT ?")
             .bind(session.conversation)
             .bind(i64::try_from(after).unwrap_or(i64::MAX))
             .bind(limit)
-            .fetch_all(&self.readers)
-            .await;
-        rows.and_then(|rows| rows.iter().map(turn).collect()).map_err(failed)
+            .fetch(&self.readers);
+        let (mut turns, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            let turn = turn(&row).map_err(failed)?;
+            bytes += turn.bytes();
+            if bytes > PAGE_BYTES && !turns.is_empty() {
+                break;
+            }
+            turns.push(turn);
+        }
+        Ok(turns)
     }
 
     /// Deletes the conversations of a session, or only that with one agent, and tells whether there was any.

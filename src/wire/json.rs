@@ -67,18 +67,19 @@ fn object_from_wire(object: prost_types::Struct) -> Map<String, Value> {
     object.fields.into_iter().map(|(key, value)| (key, from_wire(value))).collect()
 }
 
-/// Lets one of our types stand for a well-known message.
+/// Lets one of our types stand for a well-known message. What arrives is decoded alone and then added, so that a large object is not converted anew
+/// for each of its entries.
 macro_rules! stands_for {
-    ($own:ty, $to_wire:expr, $from_wire:expr) => {
+    ($own:ty, $to_wire:expr, $add:expr) => {
         impl prost::Message for $own {
             fn encode_raw(&self, buffer: &mut impl BufMut) {
                 $to_wire(&self.0).encode_raw(buffer);
             }
 
             fn merge_field(&mut self, tag: u32, wire: WireType, buffer: &mut impl Buf, context: DecodeContext) -> Result<(), DecodeError> {
-                let mut message = $to_wire(&self.0);
-                message.merge_field(tag, wire, buffer, context)?;
-                self.0 = $from_wire(message);
+                let mut message = Default::default();
+                prost::Message::merge_field(&mut message, tag, wire, buffer, context)?;
+                $add(&mut self.0, message);
                 Ok(())
             }
 
@@ -93,8 +94,8 @@ macro_rules! stands_for {
     };
 }
 
-stands_for!(JsonValue, to_wire, from_wire);
-stands_for!(JsonObject, object_to_wire, object_from_wire);
+stands_for!(JsonValue, to_wire, |value: &mut Value, more: prost_types::Value| *value = from_wire(more));
+stands_for!(JsonObject, object_to_wire, |object: &mut Map<String, Value>, more: prost_types::Struct| object.extend(object_from_wire(more)));
 
 #[cfg(test)]
 mod tests {

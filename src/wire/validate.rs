@@ -1,10 +1,6 @@
 //! The rules of the schema, kept for both protocols before a handler sees a request.
 
-#![allow(unused_imports, reason = "the generated rules name what the schema uses")]
-
 use std::fmt;
-
-use super::v1::*;
 
 /// A request that knows its rules.
 pub trait Validate {
@@ -77,4 +73,11 @@ mod rule {
     }
 }
 
-include!(concat!(env!("OUT_DIR"), "/validate.rs"));
+/// The rules of every message that clients send.
+#[allow(unused_imports, clippy::pedantic, clippy::allow_attributes, reason = "generated")]
+mod generated {
+    use super::{Validate, Violation, rule};
+    use crate::wire::v1::*;
+
+    include!(concat!(env!("OUT_DIR"), "/validate.rs"));
+}

@@ -15,7 +15,7 @@ async fn assert_nothing_kept(server: &Server, dialect: Dialect) {
 
 fn assert_failed(events: &[Value], text: &str) {
     let error = &events[events.len() - 2];
-    assert_eq!(*error, json!({"type": "error", "message": FAILED}));
+    assert_eq!(*error, json!({"type": "error", "message": FAILED, "reason": "AGENT_FAILED"}));
     assert_eq!(joined(events, "text_delta"), text);
     assert!(!kinds(events).contains(&"response"));
 }
@@ -121,5 +121,5 @@ async fn a_local_model_without_weights_says_the_way_out(#[values(Rest, Grpc)] di
     let detail = "the local model is not here: run `synapse model fetch`, or set another `model` in settings.json";
     assert_eq!(server.client(dialect).chat(json!({"message": "hi"})).await, refused(500, detail));
     let events = server.client(dialect).events(json!({"message": "hi"})).await;
-    assert_eq!(events[events.len() - 2], json!({"type": "error", "message": detail}));
+    assert_eq!(events[events.len() - 2], json!({"type": "error", "message": detail, "reason": "MODEL_NOT_CONFIGURED"}));
 }

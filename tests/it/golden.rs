@@ -22,8 +22,8 @@ const DEVIATIONS: [(&str, Deviation); 5] = [
 /// Events that we tell besides; clients ignore types that they do not know.
 const ADDED_EVENTS: [&str; 2] = ["text_delta", "reasoning_delta"];
 
-/// A field that we tell besides, in answers and in `response` events.
-const ADDED_FIELD: &str = "usage";
+/// Fields that we tell besides, always last: tokens in answers and `response` events, and the reason of an `error` event.
+const ADDED_FIELDS: [&str; 2] = ["usage", "reason"];
 
 /// Headers that are compared. The others name another server, its clock and its connection.
 const HEADERS: [&str; 4] = ["content-type", "www-authenticate", "cache-control", "x-accel-buffering"];
@@ -147,14 +147,15 @@ fn without_additions(name: &str, body: &str) -> String {
     if !body.starts_with("data: ") {
         let mut value: Value = serde_json::from_str(body).unwrap();
         if let Some(object) = value.as_object_mut() {
-            object.shift_remove(ADDED_FIELD);
+            object.retain(|name, _| !ADDED_FIELDS.contains(&name.as_str()));
         }
         return value.to_string();
     }
     let told = frames(body, |event| !ADDED_EVENTS.iter().any(|added| event["type"] == *added));
     let mut text = String::new();
     for frame in told.split_inclusive("\n\n") {
-        let plain = frame.split_once(", \"usage\": {").map(|(before, _)| format!("{before}}}\n\n")).unwrap_or(frame.to_owned());
+        let added = ADDED_FIELDS.iter().find_map(|name| frame.find(&format!(", \"{name}\": ")));
+        let plain = added.map_or_else(|| frame.to_owned(), |end| format!("{}}}\n\n", &frame[..end]));
         let again = deviation(name) == Some(Deviation::ManyHeartbeats) && frame == ": ping\n\n" && text.ends_with(frame);
         if !again {
             text += &plain;

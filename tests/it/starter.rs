@@ -11,7 +11,7 @@ fn first_start() -> (Server, String) {
     let server = Setup::new().empty().start();
     let printed = server.process.output_until("/docs");
     let key = printed.lines().map(str::trim).find(|line| line.starts_with("sk-syn-")).unwrap().to_owned();
-    for told in ["curl -N http", "grpcurl -plaintext", "python3 -c", "first start"] {
+    for told in ["curl -N http", "grpcurl -plaintext", "python3 -c", "to begin with were written"] {
         assert!(printed.contains(told), "{told}: {printed}");
     }
     assert!(printed.contains(&server.address.to_string()), "{printed}");

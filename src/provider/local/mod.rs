@@ -66,7 +66,10 @@ impl Local {
         if let Some(model) = &*loaded {
             return Ok(Arc::clone(model));
         }
+        tracing::info!("loading the local model");
+        let started = Instant::now();
         let model = Arc::new(Model::load(&self.model_dir)?);
+        tracing::info!(seconds = started.elapsed().as_secs_f64(), "the local model is loaded");
         *loaded = Some(Arc::clone(&model));
         Ok(model)
     }
