@@ -155,7 +155,7 @@ impl Reader<'_> {
         Duration::from_secs_f64(self.within(name, default, 0.001, 86_400.0))
     }
 
-    fn within<T: FromStr<Err: Display> + Display + PartialOrd>(&mut self, name: &str, default: T, least: T, most: T) -> T {
+    fn within<T: FromStr<Err: Display> + Display + PartialOrd + Copy>(&mut self, name: &str, default: T, least: T, most: T) -> T {
         match self.maybe(name) {
             None => default,
             Some(value) if value >= least && value <= most => value,

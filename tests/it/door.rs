@@ -79,7 +79,7 @@ async fn a_wrong_method_says_which_are_right(#[case] verb: &str, #[case] path: &
 #[rstest]
 #[tokio::test]
 async fn an_unknown_path_is_not_found(
-    #[values("/", "/api/v1", "/api/v1/nope", "/api/v1/agents/a1/x", "/docs/nope.js", "/api/v2/agents")] path: &str,
+    #[values("/", "/api/v1", "/api/v1/nope", "/agents/", "/api/v1/agents/a1/x", "/docs/nope.js", "/api/v2/agents")] path: &str,
 ) {
     let server = Setup::new().start();
     for verb in ["GET", "POST"] {
@@ -87,6 +87,17 @@ async fn an_unknown_path_is_not_found(
         if verb == "GET" || !path.starts_with("/docs") {
             assert_eq!(refusal(response).await, refused(404, "Not Found"), "{verb} {path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_slash_too_many_leads_to_the_right_path() {
+    let server = Setup::new().start();
+    for (verb, path, right) in
+        [("POST", "/api/v1/chat/", "/api/v1/chat"), ("GET", "/api/v1/sessions/?page_size=1", "/api/v1/sessions?page_size=1")]
+    {
+        let response = server.request(verb, path).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), &response.headers()["location"]), (307, &right.parse().unwrap()));
     }
 }
 
@@ -216,16 +227,6 @@ async fn errors_have_one_form_on_every_route(#[values(Rest, Grpc)] dialect: Dial
     ] {
         let outcome = server.client(dialect).call(rpc, request).await;
         assert!(matches!(&outcome, Outcome::Refused { status: 404, detail } if detail.contains("'x' not found")), "{outcome:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_slash_too_many_leads_to_the_right_path() {
-    let server = Setup::new().start();
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    for (verb, path, right) in [("GET", "/api/v1/agents/", "/api/v1/agents"), ("POST", "/api/v1/chat/?a=b", "/api/v1/chat?a=b")] {
-        let response = client.request(verb.parse().unwrap(), server.url(path)).send().await.unwrap();
-        assert_eq!((response.status().as_u16(), response.headers()["location"].to_str().unwrap()), (307, right));
     }
 }
 

@@ -22,7 +22,7 @@ const DEVIATIONS: [(&str, Deviation); 5] = [
 /// Events that we tell besides; clients ignore types that they do not know.
 const ADDED_EVENTS: [&str; 2] = ["text_delta", "reasoning_delta"];
 
-/// Fields that we tell besides: in answers and `response` events what they took, in `error` events why.
+/// Fields that we tell besides, always last: tokens in answers and `response` events, and the reason of an `error` event.
 const ADDED_FIELDS: [&str; 2] = ["usage", "reason"];
 
 /// Headers that are compared. The others name another server, its clock and its connection.
@@ -147,16 +147,15 @@ fn without_additions(name: &str, body: &str) -> String {
     if !body.starts_with("data: ") {
         let mut value: Value = serde_json::from_str(body).unwrap();
         if let Some(object) = value.as_object_mut() {
-            ADDED_FIELDS.iter().for_each(|field| drop(object.shift_remove(*field)));
+            object.retain(|name, _| !ADDED_FIELDS.contains(&name.as_str()));
         }
         return value.to_string();
     }
     let told = frames(body, |event| !ADDED_EVENTS.iter().any(|added| event["type"] == *added));
     let mut text = String::new();
     for frame in told.split_inclusive("\n\n") {
-        // What is added stands at the end of its event.
-        let added = ADDED_FIELDS.iter().find_map(|field| frame.split_once(&format!(", \"{field}\": ")));
-        let plain = added.map_or(frame.to_owned(), |(before, _)| format!("{before}}}\n\n"));
+        let added = ADDED_FIELDS.iter().find_map(|name| frame.find(&format!(", \"{name}\": ")));
+        let plain = added.map_or_else(|| frame.to_owned(), |end| format!("{}}}\n\n", &frame[..end]));
         let again = deviation(name) == Some(Deviation::ManyHeartbeats) && frame == ": ping\n\n" && text.ends_with(frame);
         if !again {
             text += &plain;
