@@ -146,16 +146,13 @@ fn define(data_dir: &Path) -> io::Result<()> {
 }
 
 fn request(key: &str, verb: &str, path: &str, body: &str) -> Vec<u8> {
-    let mut head = format!("{verb} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n");
-    if verb == "POST" {
-        head += "content-type: application/json\r\n";
-    }
-    if !body.is_empty() {
-        head += &format!("content-length: {}\r\n\r\n{body}", body.len());
-    } else if verb == "GET" {
-        head += "\r\n";
-    }
-    head.into_bytes()
+    let media_type = if verb == "POST" { "content-type: application/json\r\n" } else { "" };
+    let rest = match (verb, body) {
+        ("GET", _) => "\r\n".to_owned(),
+        (_, "") => String::new(),
+        (_, body) => format!("content-length: {}\r\n\r\n{body}", body.len()),
+    };
+    format!("{verb} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n{media_type}{rest}").into_bytes()
 }
 
 /// Completes the head of a request with a message in a session that gets `TURNS` of them.
@@ -174,7 +171,7 @@ async fn rate(
 ) -> io::Result<Load> {
     let before = server.processor_time()?;
     let load = load(server.address, CLIENTS, TIME, request).await?;
-    let cost = (server.processor_time()? - before).as_secs_f64() * 1e6 / load.count() as f64;
+    let cost = server.processor_time()?.saturating_sub(before).as_secs_f64() * 1e6 / load.count() as f64;
     row(name, &format!("{:.0}/s", load.rate()), goal);
     row(
         "  its answer, and the processor time of the server",
