@@ -17,13 +17,13 @@ use crate::provider::Usage;
 /// Labels of a request. Paths are the routes of the schema, so that their number is bounded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    route: String,
+    route: &'static str,
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
-    route: String,
+    route: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -83,9 +83,9 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts a request whose answer's head was sent.
-    pub fn request(&self, route: &str, status: u16, time: Duration) {
-        self.0.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
-        self.0.request_time.get_or_create(&RouteLabels { route: route.to_owned() }).observe(time.as_secs_f64());
+    pub fn request(&self, route: &'static str, status: u16, time: Duration) {
+        self.0.requests.get_or_create(&RequestLabels { route, status }).inc();
+        self.0.request_time.get_or_create(&RouteLabels { route }).observe(time.as_secs_f64());
     }
 
     /// Counts a connection until the guard is dropped.

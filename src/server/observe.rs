@@ -20,6 +20,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The time until the head of the answer, for clients that have always found it there.
 const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 
+/// The routes that are no rpc.
+const OPEN_ROUTES: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/openapi.json"];
+
 /// The most characters of a request id that a client may choose.
 const REQUEST_ID_CHARACTERS: usize = 128;
 
@@ -29,13 +32,13 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
     let id = request_id(request.headers());
     let route = route(&request);
     let method = request.method().clone();
-    let span = span(&route, &id, request.headers());
+    let span = span(route, &id, request.headers());
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response = answered
         .unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred. Check server logs for details."));
     let (status, time) = (response.status().as_u16(), started.elapsed());
-    metrics.request(&route, status, time);
+    metrics.request(route, status, time);
     let milliseconds = time.as_secs_f64() * 1e3;
     span.in_scope(|| {
         tracing::info!(target: "synapse::access", %method, status, grpc_status = grpc_status(&response), milliseconds, "answered");
@@ -55,13 +58,12 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 /// Names the route: REST by its pattern, gRPC by its method, everything else as one, so that no client can make up new names.
-fn route(request: &Request) -> String {
-    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    if let Some(pattern) = matched.filter(|pattern| !pattern.contains('*')) {
-        return pattern.to_owned();
-    }
-    let path = request.uri().path();
-    METHODS.iter().find(|method| method.grpc == path).map_or("other", |method| method.grpc).to_owned()
+fn route(request: &Request) -> &'static str {
+    let pattern = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).filter(|pattern| !pattern.contains('*'));
+    let asked = pattern.unwrap_or_else(|| request.uri().path());
+    let routes = METHODS.iter().filter_map(|method| method.rest).map(|(_, path)| path);
+    let calls = METHODS.iter().map(|method| method.grpc);
+    routes.chain(calls).chain(OPEN_ROUTES).find(|known| *known == asked).unwrap_or("other")
 }
 
 fn grpc_status(response: &Response) -> Option<&str> {
