@@ -15,6 +15,7 @@ mod failing;
 mod golden;
 mod images;
 mod keys;
+mod local;
 mod openapi;
 mod protocols;
 mod sessions;

@@ -18,7 +18,7 @@ pub(crate) use server::{Certificate, KEY_ID, Server, Setup, key_record};
 use std::time::Duration;
 
 /// How long anything that is waited for may take before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Looks again and again until there is something to see.
 pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
