@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::Dialect::{self, Grpc, Rest};
-use crate::support::{ModelService, Server, Setup, joined, kinds, refused};
+use crate::support::{ModelService, Server, Setup, joined, kinds, refusal, refused};
 
 const FAILED: &str = "The agent encountered an error processing your request.";
 
@@ -126,4 +126,13 @@ async fn a_local_model_without_weights_says_the_way_out(#[values(Rest, Grpc)] di
     assert_eq!(server.client(dialect).chat(json!({"message": "hi"})).await, refused(500, detail));
     let events = server.client(dialect).events(json!({"message": "hi"})).await;
     assert_eq!(events[events.len() - 2], json!({"type": "error", "message": detail, "reason": "MODEL_NOT_CONFIGURED"}));
+}
+
+/// REST takes gRPC's header too: both protocols bring it to the same place.
+#[tokio::test]
+async fn a_caller_may_wait_less_than_the_server_would() {
+    let server = Setup::new().script(json!({"text": "late", "delay_ms": 60_000})).start();
+    let request = server.request("POST", "/api/v1/chat").header("grpc-timeout", "200m").json(&json!({"message": "hi"}));
+    assert_eq!(refusal(request.send().await.unwrap()).await, refused(500, FAILED));
+    server.logged("did not answer in time").await;
 }

@@ -31,11 +31,12 @@ async fn sessions_are_listed_newest_first(#[values(Rest, Grpc)] dialect: Dialect
     assert_eq!(all["next_page_token"], "");
     let newest = &all["sessions"][0];
     assert_eq!((&newest["turn_count"], &newest["agent_name"]), (&json!(2), &json!("Alpha")));
-    for time in ["created_at", "updated_at"] {
+    let [created, updated] = ["created_at", "updated_at"].map(|time| {
         let text = newest[time].as_str().unwrap();
-        assert!(text.parse::<jiff::Timestamp>().is_ok() && text.ends_with('Z'), "{text}");
-    }
-    assert!(newest["created_at"].as_str() <= newest["updated_at"].as_str());
+        assert!(text.ends_with('Z'), "{text}");
+        text.parse::<jiff::Timestamp>().unwrap()
+    });
+    assert!(created <= updated, "{created} {updated}");
     assert_eq!(ids(&client.call("ListSessions", json!({"agent_id": "a2"})).await.answer()), ["one a2", "two a2"]);
     assert_eq!(ids(&client.call("ListSessions", json!({"agent_id": "nobody"})).await.answer()), [""; 0]);
 }
@@ -70,7 +71,6 @@ async fn a_session_is_read_in_pages(#[values(Rest, Grpc)] dialect: Dialect) {
     let second =
         client.call("GetSession", json!({"session_id": "one", "agent_id": "a1", "page_size": 1, "page_token": token})).await.answer();
     assert_eq!((second["turns"].as_array().unwrap().len(), &second["next_page_token"]), (1, &json!("")));
-    assert_ne!(second["turns"][0]["created_at"], turn["created_at"]);
     let newest = client.call("GetSession", json!({"session_id": "one"})).await.answer();
     assert_eq!((&newest["agent_id"], newest["turns"].as_array().unwrap().len()), (&json!("a1"), 2));
 }
