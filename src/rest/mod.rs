@@ -6,7 +6,6 @@ mod refusal;
 mod stream;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::response::Response;
 use futures_util::Stream;
@@ -21,6 +20,7 @@ pub use refusal::{refusal, status_refusal};
 
 pub use generated::router;
 
+use crate::config::Limits;
 use read::Binding;
 
 /// A handler for every route, and the router of all of them.
@@ -37,18 +37,13 @@ mod generated {
 /// What every handler needs to know.
 #[derive(Clone)]
 pub struct Gateway {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    body_bytes: usize,
-    heartbeat: Duration,
+    limits: Arc<Limits>,
 }
 
 impl Gateway {
-    /// Makes the gateway: bodies are read up to `body_bytes`, streams carry a heartbeat after that much silence.
-    pub fn new(body_bytes: usize, heartbeat: Duration) -> Self {
-        Self { inner: Arc::new(Inner { body_bytes, heartbeat }) }
+    /// Makes the gateway, which keeps the limits of bodies and the heartbeat of streams.
+    pub fn new(limits: &Limits) -> Self {
+        Self { limits: Arc::new(limits.clone()) }
     }
 
     /// Reads the message of a request, or says what is wrong with it.
@@ -57,7 +52,7 @@ impl Gateway {
         request: Request<axum::body::Body>,
         binding: &Binding,
     ) -> Result<tonic::Request<M>, Response> {
-        read::message(request, binding, self.inner.body_bytes).await.map_err(|refused| refusal(refused.status, &refused.detail))
+        read::message(request, binding, &self.limits).await.map_err(|refused| refusal(refused.status, &refused.detail))
     }
 
     /// Answers with one JSON value.
@@ -77,7 +72,7 @@ impl Gateway {
         S: Stream<Item = Result<E, Status>> + Send + 'static,
     {
         match answer {
-            Ok(answer) => stream::events(answer.into_inner(), self.inner.heartbeat),
+            Ok(answer) => stream::events(answer.into_inner(), self.limits.heartbeat),
             Err(status) => status_refusal(&status),
         }
     }

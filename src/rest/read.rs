@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use tonic::metadata::MetadataMap;
-use tower_http::timeout::TimeoutError;
+use tower_http::timeout::{TimeoutBody, TimeoutError};
+
+use crate::config::Limits;
 
 /// Where the fields of a request come from.
 pub(super) struct Binding {
@@ -48,12 +50,12 @@ pub(super) struct Refused {
 type Read<T> = Result<T, Refused>;
 
 /// Reads the message of a request.
-pub(super) async fn message<M: DeserializeOwned>(request: Request<Body>, binding: &Binding, limit: usize) -> Read<tonic::Request<M>> {
+pub(super) async fn message<M: DeserializeOwned>(request: Request<Body>, binding: &Binding, limits: &Limits) -> Read<tonic::Request<M>> {
     let (mut parts, body) = request.into_parts();
     let parameters = if binding.parameters.is_empty() { Map::new() } else { parameters(&mut parts, binding).await? };
     let message = if binding.body {
         check_media_type(&parts.headers)?;
-        parse(&bytes(&parts.headers, body, limit).await?, parameters)?
+        parse(&bytes(&parts.headers, body, limits).await?, parameters)?
     } else {
         typed(Value::Object(parameters))?
     };
@@ -78,13 +80,14 @@ fn check_media_type(headers: &HeaderMap) -> Read<()> {
     Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body must be JSON with `content-type: application/json`, not `{given}`")))
 }
 
-async fn bytes(headers: &HeaderMap, body: Body, limit: usize) -> Read<bytes::Bytes> {
+async fn bytes(headers: &HeaderMap, body: Body, limits: &Limits) -> Read<bytes::Bytes> {
+    let limit = limits.body_bytes;
     let too_large = || refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes"));
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large()); // nothing of it is kept
     }
-    match Limited::new(body, limit).collect().await {
+    match Limited::new(Box::pin(TimeoutBody::new(limits.body_pause, body)), limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(error) if timed_out(&*error) => Err(refused(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::Version;
 use http::header::EXPECT;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -145,6 +145,9 @@ impl Acceptor {
 /// Reads what is left of a body after the answer, where the client would not get the answer otherwise: HTTP/2 can end one request without the
 /// connection, and a client that asks whether to go on sends nothing after a refusal.
 fn with_body(request: http::Request<Incoming>) -> http::Request<Body> {
+    if request.body().is_end_stream() {
+        return request.map(|_| Body::empty());
+    }
     let ends_alone = request.version() == Version::HTTP_2 || request.headers().contains_key(EXPECT);
     if ends_alone { request.map(Body::new) } else { request.map(|body| Body::new(Lingering::new(body))) }
 }

@@ -69,19 +69,19 @@ pub(super) fn entrances(door: &Door, config: &Config, open: Routes) -> Result<En
         key: Arc::new(ApiKeys(door.keys.clone())),
     };
     let locks = Locks { keys: door.keys.clone(), admin: door.admin.clone() };
-    let gateway = Gateway::new(config.limits.body_bytes, config.limits.heartbeat);
+    let gateway = Gateway::new(&config.limits);
 
     let open = open.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
     let pauses = RequestBodyTimeoutLayer::new(config.limits.body_pause);
     let calls = services.routes(config.limits.body_bytes).into_axum_router();
-    let calls = calls.layer(ServiceBuilder::new().layer(from_fn_with_state(locks.clone(), authenticate)).layer(pauses.clone()));
+    let calls = calls.layer(ServiceBuilder::new().layer(from_fn_with_state(locks.clone(), authenticate)).layer(pauses));
     let grpc = open
         .into_axum_router()
         .reset_fallback()
         .merge(calls)
         .layer(ServiceBuilder::new().layer(from_fn(post_only)).layer(GrpcWebLayer::new()));
     let api = rest::router(&services, &gateway).method_not_allowed_fallback(not_allowed);
-    let api = api.layer(ServiceBuilder::new().layer(from_fn_with_state(locks, authenticate_rest)).layer(pauses));
+    let api = api.layer(from_fn_with_state(locks, authenticate_rest));
     let rest = open_routes(door).merge(api).fallback(not_found).method_not_allowed_fallback(not_allowed);
 
     let (grpc, rest) = (around(grpc, door, config)?, around(rest, door, config)?);
