@@ -11,7 +11,8 @@ use utoipa_swagger_ui::Config;
 use super::{json, refusal};
 use crate::wire::OPENAPI;
 
-static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
+/// Shows our document, and asks nobody else what they think of it.
+static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json").validator_url("none")));
 
 /// Answers with the OpenAPI document.
 pub async fn openapi() -> Response {

@@ -75,3 +75,14 @@ async fn every_route_is_implemented() {
         assert!(matches!(status, 200 | 400) || status == 404 && !text.contains("Not Found"), "{verb} {path}: {status} {text}");
     }
 }
+
+#[tokio::test]
+async fn the_api_page_asks_no_other_host() {
+    let server = Setup::new().start();
+    for file in ["", "swagger-initializer.js", "index.css"] {
+        let text = server.request("GET", &format!("/docs/{file}")).send().await.unwrap().text().await.unwrap();
+        assert!(!text.contains("src=\"http") && !text.contains("href=\"http"), "{file}: {text}");
+    }
+    let settings = server.request("GET", "/docs/swagger-initializer.js").send().await.unwrap().text().await.unwrap();
+    assert!(settings.contains("\"url\": \"/openapi.json\"") && settings.contains("\"validatorUrl\": \"none\""), "{settings}");
+}
