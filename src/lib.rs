@@ -10,6 +10,7 @@ pub mod wire; //        2  generated messages, and our JSON types inside them
 pub mod provider; //    3  models
 pub mod store; //       3  what is kept
 pub mod metrics; //     4  what is counted
+pub mod tool; //        4  what models can call
 pub mod engine; //      5  what agents do
 pub mod grpc; //        6  the generated service traits, implemented
 pub mod rest; //        7  what the generated REST handlers stand on

@@ -31,6 +31,7 @@ fn request(text: &str) -> ModelRequest {
         model: weights::NAME.to_owned(),
         system: String::new(),
         messages: vec![Message::text(Role::User, text)],
+        tools: Vec::new().into(),
         deadline: Instant::now() + Duration::from_mins(5),
     }
 }
@@ -41,6 +42,7 @@ async fn answer(local: &Local, request: ModelRequest) -> Result<(Vec<String>, Us
         match chunk? {
             Chunk::Text(text) => pieces.push(text),
             Chunk::Reasoning(text) => panic!("this model does not reason, but said {text}"),
+            Chunk::Call(call) => panic!("no tool was offered, but {call:?} was called"),
             Chunk::End(usage) => {
                 assert!(stream.next().await.is_none(), "the end is the last chunk");
                 return Ok((pieces, usage));

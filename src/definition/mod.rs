@@ -1,7 +1,11 @@
-//! What users write: agents, orchestrations and settings, read tolerantly from existing files.
+//! What users write: agents, orchestrations, tools and settings, read tolerantly from existing files.
 
 mod agent;
+mod custom_tool;
+mod database;
+mod mcp_server;
 mod orchestration;
+mod pricing;
 mod problem;
 mod record;
 mod reference;
@@ -9,7 +13,11 @@ mod resolve;
 mod settings;
 
 pub use agent::{AGENTS_FILE, Agent, agents};
+pub use custom_tool::{CUSTOM_TOOLS_FILE, CustomKind, CustomTool, HttpCall, custom_tools};
+pub use database::{DATABASES_FILE, Database, databases};
+pub use mcp_server::{MCP_SERVERS_FILE, McpServer, Reach, mcp_servers};
 pub use orchestration::{ORCHESTRATIONS_FILE, Orchestration, Step, orchestrations};
+pub use pricing::{PRICING_FILE, Price, Pricing, pricing};
 pub use problem::Problem;
 pub use reference::broken_references;
 pub use resolve::resolve_agent;

@@ -13,17 +13,29 @@ pub(super) fn json(file: &str, text: &str) -> Result<Value, Problem> {
 
 /// Reads a file that holds an array of records with ids; `read` makes one of each.
 pub(super) fn records<T>(file: &str, text: &str, read: impl FnMut(&mut Record) -> T) -> Result<(Vec<T>, Vec<Problem>), Problem> {
+    records_by("id", file, text, read)
+}
+
+/// Reads a file that holds an array of records which the field `key` tells apart; `read` makes one of each.
+pub(super) fn records_by<T>(
+    key: &str,
+    file: &str,
+    text: &str,
+    read: impl FnMut(&mut Record) -> T,
+) -> Result<(Vec<T>, Vec<Problem>), Problem> {
     let Value::Array(values) = json(file, text)? else {
         return Err(Problem::fatal(file, "is no JSON array; write `[` and `]` around the records"));
     };
     let mut problems = Vec::new();
-    let read = Place { file, owner: None, field: "" }.identified(&values, &mut problems, read);
+    let read = Place { file, key, owner: None, field: "" }.identified(&values, &mut problems, read);
     Ok((read, problems))
 }
 
 /// Where an array of records stands: in a file, or in a field of the record `owner`.
 struct Place<'a> {
     file: &'a str,
+    /// The field that tells the records apart.
+    key: &'a str,
     owner: Option<&'a str>,
     field: &'a str,
 }
@@ -45,17 +57,18 @@ impl Place<'_> {
                 problems.push(self.problem(&format!("[{position}]"), format!("is {}; write an object", kind_of(value))));
                 continue;
             };
-            let Some(id) = fields.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()) else {
-                problems.push(self.problem(&format!("[{position}]"), "is left out because it has no `id`; give it a text".to_owned()));
+            let Some(id) = fields.get(self.key).and_then(Value::as_str).filter(|id| !id.is_empty()) else {
+                problems
+                    .push(self.problem(&format!("[{position}]"), format!("is left out because it has no `{}`; give it a text", self.key)));
                 continue;
             };
             let (owner, path) = match self.owner {
                 None => (id, String::new()),
                 Some(owner) => (owner, format!("{}.{id}.", self.field)),
             };
-            let mut record = Record { file: self.file, owner, path, fields, problems };
+            let mut record = Record { file: self.file, key: self.key, owner, path, fields, problems };
             if !seen.insert(id) {
-                record.report("id", format!("`{id}` is used twice; give each record its own id"));
+                record.report(self.key, format!("`{id}` is used twice; give each record its own {}", self.key));
             }
             found.push(read(&mut record));
         }
@@ -66,6 +79,7 @@ impl Place<'_> {
 /// One JSON object that is being read.
 pub(super) struct Record<'a> {
     file: &'a str,
+    key: &'a str,
     /// The id that problems name: that of the outermost record.
     owner: &'a str,
     /// Leads from the outermost record to this one, with a dot at its end; empty for the outermost itself.
@@ -75,9 +89,9 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Returns the id, which every record has.
+    /// Returns what tells the record apart, which every record has.
     pub(super) fn id(&self) -> String {
-        self.fields.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
+        self.fields.get(self.key).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// Reports a problem of a field.
@@ -170,6 +184,11 @@ impl<'a> Record<'a> {
         entries
     }
 
+    /// Returns an object with any values, or nothing where the field is missing or wrong.
+    pub(super) fn object(&mut self, field: &str) -> Option<Map<String, Value>> {
+        self.take(field, "an object", Value::as_object).cloned()
+    }
+
     /// Returns objects with any values, none by default.
     pub(super) fn objects(&mut self, field: &str) -> Vec<Map<String, Value>> {
         let values = self.take(field, "an array of objects", Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
@@ -186,7 +205,7 @@ impl<'a> Record<'a> {
     /// Returns records with ids inside this one; those without are reported and left out.
     pub(super) fn records<T>(&mut self, field: &str, read: impl FnMut(&mut Record) -> T) -> Vec<T> {
         let values = self.take(field, "an array of objects", Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
-        Place { file: self.file, owner: Some(self.owner), field }.identified(values, self.problems, read)
+        Place { file: self.file, key: "id", owner: Some(self.owner), field }.identified(values, self.problems, read)
     }
 }
 

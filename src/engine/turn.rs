@@ -60,11 +60,12 @@ impl Engine {
             let earlier = self.sessions.recent(&chat.session_id, &chat.agent.id, chat.history_tokens).await?;
             messages = earlier.into_iter().flat_map(said).collect();
         }
-        messages.push(Message { role: Role::User, text: message.clone(), images: chat.images.clone() });
+        messages.push(Message { images: chat.images.clone(), ..Message::text(Role::User, message.clone()) });
         let request = ModelRequest {
             model: chat.model.name.clone(),
             system: chat.agent.system_prompt.clone(),
             messages,
+            tools: Vec::new().into(),
             deadline: Instant::now() + chat.model_time,
         };
         let started = Instant::now();
@@ -95,6 +96,7 @@ async fn listen(chat: &Chat, request: ModelRequest, teller: &mut Teller) -> Resu
                 teller.text(more);
             }
             Chunk::Reasoning(more) => teller.reasoning(more),
+            Chunk::Call(_) => {}
             Chunk::End(usage) => return Ok(Answer { text, usage }),
         }
     }
@@ -104,7 +106,7 @@ async fn listen(chat: &Chat, request: ModelRequest, teller: &mut Teller) -> Resu
 /// Turns a kept turn into the two messages that it was.
 fn said(turn: Turn) -> [Message; 2] {
     let images = turn.images.into_iter().map(|image| Image { media_type: image.media_type, base64: image.base64 }).collect();
-    [Message { role: Role::User, text: turn.user, images }, Message::text(Role::Assistant, turn.assistant)]
+    [Message { images, ..Message::text(Role::User, turn.user) }, Message::text(Role::Assistant, turn.assistant)]
 }
 
 fn new_turn(chat: &Chat, user: String, assistant: &str, usage: Usage) -> NewTurn {

@@ -15,7 +15,9 @@ use futures_util::stream::BoxStream;
 
 pub use error::{Kind, ModelError};
 pub use models::{Model, Models};
-pub use request::{Choice, Chosen, Chunk, DescribedOption, Image, Message, ModelRequest, Role, Usage};
+pub use request::{
+    Choice, Chosen, Chunk, DescribedOption, Image, Message, ModelRequest, Role, ToolCall, ToolDescription, ToolResult, Usage,
+};
 pub use retry::Retrying;
 pub use scripted::Scripted;
 

@@ -29,6 +29,8 @@ pub struct Model {
     pub name: String,
     /// The family of the provider, for logs and metrics.
     pub family: &'static str,
+    /// Whether the model takes images.
+    pub sees: bool,
 }
 
 impl fmt::Debug for Model {
@@ -51,7 +53,7 @@ impl Models {
             Route::Scripted(name) => (Arc::new(Scripted::new(name, settings)?), name, "scripted"),
             Route::Nowhere(why) => return Err(not_configured(why)),
         };
-        Ok(Model { provider, name: name.to_owned(), family })
+        Ok(Model { provider, name: name.to_owned(), family, sees: true })
     }
 
     fn remote(&self, service: &'static Service, settings: &Settings) -> Result<Arc<dyn Provider>, ModelError> {

@@ -188,7 +188,7 @@ fn chat_message(message: Message) -> ChatMessage {
     let images = message.images.into_iter().map(|image| ContentPart::from_binary_base64(image.media_type, image.base64, None));
     let parts: Vec<ContentPart> = text.into_iter().chain(images).collect();
     match message.role {
-        Role::User => ChatMessage::user(parts),
+        Role::User | Role::Tool => ChatMessage::user(parts),
         Role::Assistant => ChatMessage::assistant(parts),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 /// Who said a message.
@@ -11,6 +12,8 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+    /// The tools that the model called: the message carries their results.
+    Tool,
 }
 
 /// An image that goes with a message.
@@ -31,13 +34,62 @@ pub struct Message {
     pub text: String,
     /// The images, in order.
     pub images: Vec<Image>,
+    /// The tools that the model calls, in its order; only in messages of the model.
+    pub calls: Vec<ToolCall>,
+    /// The results of the calls of the message before, in their order; only in messages of tools.
+    pub results: Vec<ToolResult>,
 }
 
 impl Message {
-    /// Makes a message without images.
+    /// Makes a message of text alone.
     pub fn text(role: Role, text: impl Into<String>) -> Self {
-        Self { role, text: text.into(), images: Vec::new() }
+        Self { role, text: text.into(), images: Vec::new(), calls: Vec::new(), results: Vec::new() }
     }
+
+    /// Makes the model's message that calls tools.
+    pub fn calls(text: impl Into<String>, calls: Vec<ToolCall>) -> Self {
+        Self { calls, ..Self::text(Role::Assistant, text) }
+    }
+
+    /// Makes the message that answers all calls of the message before.
+    pub fn results(results: Vec<ToolResult>) -> Self {
+        Self { results, ..Self::text(Role::Tool, "") }
+    }
+}
+
+/// A tool as a model is told of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolDescription {
+    /// The name that the model calls it by: 1 to 64 letters, digits, `_` and `-`.
+    pub name: String,
+    /// What it does and when to use it.
+    pub description: String,
+    /// The JSON Schema of its arguments, an object.
+    pub schema: Value,
+}
+
+/// A model's wish that a tool be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Tells the call from the others of the conversation; its result names it.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// The arguments as the model wrote them: an object, or anything else where it made a mistake.
+    pub arguments: Value,
+    /// What the provider wants back with the call, unread by us.
+    pub signatures: Vec<String>,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolResult {
+    /// The id of the call.
+    pub call_id: String,
+    /// The name of the tool.
+    pub name: String,
+    /// The result, or why there is none.
+    pub text: String,
 }
 
 /// A conversation to be answered.
@@ -47,8 +99,10 @@ pub struct ModelRequest {
     pub model: String,
     /// The system prompt; empty for none.
     pub system: String,
-    /// The conversation, oldest first; the last message is the user's.
+    /// The conversation, oldest first; the last message is the user's, or holds the results of tools.
     pub messages: Vec<Message>,
+    /// The tools that the model may call.
+    pub tools: Arc<[Arc<ToolDescription>]>,
     /// When the answer must be complete, retries included.
     pub deadline: Instant,
 }
@@ -71,6 +125,8 @@ pub enum Chunk {
     Text(String),
     /// More of the model's reasoning, which is no part of the answer.
     Reasoning(String),
+    /// A tool is to be called; whole, and after all text.
+    Call(ToolCall),
     /// The answer is complete.
     End(Usage),
 }

@@ -163,6 +163,7 @@ mod tests {
             model: "m".to_owned(),
             system: String::new(),
             messages: vec![Message::text(Role::User, "hi")],
+            tools: Vec::new().into(),
             deadline: start + deadline,
         };
         let mut answer = Retrying::new(Arc::clone(&plan)).stream(request);

@@ -267,6 +267,7 @@ mod tests {
             model: "it".to_owned(),
             system: "be kind".to_owned(),
             messages: vec![first, Message::text(Role::Assistant, "yes"), Message::text(Role::User, text)],
+            tools: Vec::new().into(),
             deadline: Instant::now() + Duration::from_mins(1),
         }
     }

@@ -8,7 +8,10 @@ use super::admin_token::ADMIN_TOKEN_FILE;
 use super::files::read_text;
 use super::key_file::{KEYS_FILE, KeyFile};
 use super::vault::VAULT_DIRECTORY;
-use crate::definition::{AGENTS_FILE, ORCHESTRATIONS_FILE, Problem, SETTINGS_FILE, agents, broken_references, orchestrations, settings};
+use crate::definition::{
+    AGENTS_FILE, CUSTOM_TOOLS_FILE, DATABASES_FILE, MCP_SERVERS_FILE, ORCHESTRATIONS_FILE, PRICING_FILE, Problem, SETTINGS_FILE, agents,
+    broken_references, custom_tools, databases, mcp_servers, orchestrations, pricing, settings,
+};
 
 /// Reads everything in a data directory and names what is wrong. It blocks on the disk and changes nothing.
 pub fn check(data_dir: &Path) -> Vec<Problem> {
@@ -18,6 +21,10 @@ pub fn check(data_dir: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     let agents = read(data_dir, AGENTS_FILE, agents, &mut problems);
     let orchestrations = read(data_dir, ORCHESTRATIONS_FILE, orchestrations, &mut problems);
+    read(data_dir, CUSTOM_TOOLS_FILE, custom_tools, &mut problems);
+    read(data_dir, MCP_SERVERS_FILE, mcp_servers, &mut problems);
+    read(data_dir, DATABASES_FILE, databases, &mut problems);
+    read(data_dir, PRICING_FILE, pricing, &mut problems);
     read(data_dir, SETTINGS_FILE, settings, &mut problems);
     read(data_dir, KEYS_FILE, |text| KeyFile::parse(text).map(|file| ((), file.keys().1)), &mut problems);
     // Without one of the files its records would all seem to be missing.

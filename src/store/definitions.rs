@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::watched::{Sight, WatchedFile, every_second};
 use crate::definition::{
-    AGENTS_FILE, Agent, ORCHESTRATIONS_FILE, Orchestration, Problem, SETTINGS_FILE, Settings, agents, broken_references, orchestrations,
-    settings,
+    AGENTS_FILE, Agent, CUSTOM_TOOLS_FILE, CustomTool, DATABASES_FILE, Database, MCP_SERVERS_FILE, McpServer, ORCHESTRATIONS_FILE,
+    Orchestration, PRICING_FILE, Pricing, Problem, SETTINGS_FILE, Settings, agents, broken_references, custom_tools, databases,
+    mcp_servers, orchestrations, pricing, settings,
 };
 
 /// Everything that users define, at one moment.
@@ -21,6 +22,14 @@ pub struct Definitions {
     pub agents: Vec<Arc<Agent>>,
     /// The orchestrations in file order.
     pub orchestrations: Vec<Arc<Orchestration>>,
+    /// The tools that users wrote, in file order.
+    pub custom_tools: Vec<Arc<CustomTool>>,
+    /// The tool servers in file order.
+    pub mcp_servers: Vec<Arc<McpServer>>,
+    /// The databases in file order.
+    pub databases: Vec<Arc<Database>>,
+    /// What models cost.
+    pub pricing: Arc<Pricing>,
     /// The settings, those of the environment above those of the file.
     pub settings: Settings,
 }
@@ -81,6 +90,10 @@ impl DefinitionFiles {
 struct Sources {
     agents: Source<Vec<Arc<Agent>>>,
     orchestrations: Source<Vec<Arc<Orchestration>>>,
+    custom_tools: Source<Vec<Arc<CustomTool>>>,
+    mcp_servers: Source<Vec<Arc<McpServer>>>,
+    databases: Source<Vec<Arc<Database>>>,
+    pricing: Source<Pricing>,
     settings: Source<Settings>,
 }
 
@@ -89,13 +102,18 @@ impl Sources {
         Self {
             agents: Source::new(data_dir, AGENTS_FILE, agents),
             orchestrations: Source::new(data_dir, ORCHESTRATIONS_FILE, orchestrations),
+            custom_tools: Source::new(data_dir, CUSTOM_TOOLS_FILE, custom_tools),
+            mcp_servers: Source::new(data_dir, MCP_SERVERS_FILE, mcp_servers),
+            databases: Source::new(data_dir, DATABASES_FILE, databases),
+            pricing: Source::new(data_dir, PRICING_FILE, pricing),
             settings: Source::new(data_dir, SETTINGS_FILE, settings),
         }
     }
 
     /// Looks at every file and tells whether any changed.
     fn look(&mut self) -> bool {
-        let changed = self.agents.look() | self.orchestrations.look() | self.settings.look();
+        let tools = self.custom_tools.look() | self.mcp_servers.look() | self.databases.look() | self.pricing.look();
+        let changed = self.agents.look() | self.orchestrations.look() | self.settings.look() | tools;
         if changed {
             for problem in broken_references(&self.agents.good, &self.orchestrations.good) {
                 tracing::warn!("{problem}");
@@ -105,7 +123,19 @@ impl Sources {
     }
 
     fn broken(&self) -> Vec<Problem> {
-        [&self.agents.broken, &self.orchestrations.broken, &self.settings.broken].into_iter().flatten().cloned().collect()
+        [
+            &self.agents.broken,
+            &self.orchestrations.broken,
+            &self.custom_tools.broken,
+            &self.mcp_servers.broken,
+            &self.databases.broken,
+            &self.pricing.broken,
+            &self.settings.broken,
+        ]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
     }
 
     fn definitions(&self, overlay: &BTreeMap<String, Value>) -> Definitions {
@@ -113,7 +143,15 @@ impl Sources {
         for (name, value) in overlay {
             settings.set(name, value.clone());
         }
-        Definitions { agents: self.agents.good.clone(), orchestrations: self.orchestrations.good.clone(), settings }
+        Definitions {
+            agents: self.agents.good.clone(),
+            orchestrations: self.orchestrations.good.clone(),
+            custom_tools: self.custom_tools.good.clone(),
+            mcp_servers: self.mcp_servers.good.clone(),
+            databases: self.databases.good.clone(),
+            pricing: Arc::new(self.pricing.good.clone()),
+            settings,
+        }
     }
 }
 

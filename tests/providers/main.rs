@@ -1,6 +1,6 @@
 //! The remote providers against services of our own: what they are asked, and what their answers and failures become.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod choosing;
 mod failing;
@@ -41,6 +41,7 @@ fn request(model: &Model) -> ModelRequest {
         model: model.name.clone(),
         system: "Be brief.".to_owned(),
         messages: vec![Message::text(Role::User, "Hi."), Message::text(Role::Assistant, "Hello."), newest],
+        tools: Vec::new().into(),
         deadline: Instant::now() + Duration::from_secs(20),
     }
 }
@@ -60,6 +61,7 @@ async fn ask(name: &str, fake: &Fake) -> Answer {
         match stream.next().await.expect("an end or an error") {
             Ok(Chunk::Text(piece)) => text.push_str(&piece),
             Ok(Chunk::Reasoning(piece)) => reasoning.push_str(&piece),
+            Ok(Chunk::Call(call)) => panic!("no tool was offered, but {call:?} was called"),
             Ok(Chunk::End(usage)) => break Ok(usage),
             Err(error) => break Err(error),
         }

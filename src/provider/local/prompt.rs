@@ -76,7 +76,8 @@ pub(super) fn close(vocabulary: &Vocabulary, tokens: &mut Vec<u32>) -> Result<()
 
 const fn name(role: Role) -> &'static str {
     match role {
-        Role::User => "user",
+        // Results of tools never come here: this model is told of tools in words.
+        Role::User | Role::Tool => "user",
         Role::Assistant => "assistant",
     }
 }

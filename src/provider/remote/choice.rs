@@ -32,7 +32,7 @@ async fn fold(remote: &Remote, request: ModelRequest, format: Option<ChatRespons
     while let Some(chunk) = chunks.try_next().await? {
         match chunk {
             Chunk::Text(piece) => text.push_str(&piece),
-            Chunk::Reasoning(_) => {}
+            Chunk::Reasoning(_) | Chunk::Call(_) => {}
             Chunk::End(total) => usage = total,
         }
     }
@@ -50,6 +50,7 @@ fn request(choice: &Choice) -> ModelRequest {
         model: choice.model.clone(),
         system: format!("{instruction}\n\nOptions, each with its id:\n{options}\n{form}"),
         messages: vec![Message::text(Role::User, choice.message.clone())],
+        tools: Vec::new().into(),
         deadline: choice.deadline,
     }
 }
