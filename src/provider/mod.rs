@@ -1,13 +1,16 @@
 //! Models: one trait, and behind it everything that can answer.
 
+mod abilities;
 mod error;
 #[cfg(feature = "local")]
 pub mod local;
 mod models;
+mod remembered;
 mod remote;
 mod request;
 mod retry;
 mod scripted;
+mod text_tools;
 pub mod weights;
 
 use futures_util::future::BoxFuture;
@@ -16,7 +19,8 @@ use futures_util::stream::BoxStream;
 pub use error::{Kind, ModelError};
 pub use models::{Model, Models};
 pub use request::{
-    Choice, Chosen, Chunk, DescribedOption, Image, Message, ModelRequest, Role, ToolCall, ToolDescription, ToolResult, Usage,
+    CALLS_PER_ANSWER, Choice, Chosen, Chunk, DescribedOption, Image, Message, ModelRequest, Role, ToolCall, ToolDescription, ToolResult,
+    Usage,
 };
 pub use retry::Retrying;
 pub use scripted::Scripted;

@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
+use super::abilities::{Abilities, abilities};
+use super::remembered::Remembered;
 use super::remote::{self, Clients, Remote, Service};
 use super::retry::Retrying;
 use super::scripted::Scripted;
+use super::text_tools::{NativeOrText, TextTools};
 use super::{Kind, ModelError, Provider};
 use crate::config::Config;
 use crate::definition::Settings;
@@ -18,6 +21,7 @@ pub struct Models {
     keys: BTreeMap<&'static str, SecretString>,
     clients: Arc<Clients>,
     local: Option<Arc<dyn Provider>>,
+    refusals: Arc<Remembered>,
 }
 
 /// A model that can be asked.
@@ -42,28 +46,41 @@ impl fmt::Debug for Model {
 impl Models {
     /// Takes the keys of the environment, and the provider that runs models in process where there is one.
     pub fn new(config: &Config, local: Option<Arc<dyn Provider>>) -> Self {
-        Self { keys: config.provider_keys.clone(), clients: Arc::default(), local }
+        Self { keys: config.provider_keys.clone(), clients: Arc::default(), local, refusals: Arc::default() }
     }
 
     /// Finds the provider for a model's name. This is cheap and opens nothing: settings may change between two calls.
     pub fn resolve(&self, model: &str, settings: &Settings) -> Result<Model, ModelError> {
-        let (provider, name, family): (Arc<dyn Provider>, &str, &str) = match route(model.trim()) {
-            Route::Remote(service, name) => (self.remote(service, settings)?, checked(name)?, service.family),
-            Route::Local(name) => (self.local()?, name, "local"),
-            Route::Scripted(name) => (Arc::new(Scripted::new(name, settings)?), name, "scripted"),
-            Route::Nowhere(why) => return Err(not_configured(why)),
-        };
-        Ok(Model { provider, name: name.to_owned(), family, sees: true })
+        let written = model.trim();
+        let found = |provider: Arc<dyn Provider>, name: &str, family, sees| Model { provider, name: name.to_owned(), family, sees };
+        match route(written) {
+            Route::Remote(service, name) => {
+                let can = abilities(written, service.family, checked(name)?, settings);
+                Ok(found(self.remote(service, name, can, settings)?, name, service.family, can.images))
+            }
+            Route::Local(name) => Ok(found(Arc::new(TextTools::new(self.local()?)), name, "local", false)),
+            Route::Scripted(name) => {
+                let script = Scripted::new(name, settings)?;
+                let sees = script.sees();
+                Ok(found(Arc::new(script), name, "scripted", sees))
+            }
+            Route::Nowhere(why) => Err(not_configured(why)),
+        }
     }
 
-    fn remote(&self, service: &'static Service, settings: &Settings) -> Result<Arc<dyn Provider>, ModelError> {
+    fn remote(&self, service: &'static Service, name: &str, can: Abilities, settings: &Settings) -> Result<Arc<dyn Provider>, ModelError> {
         let key = settings.secret(service.key_setting).or_else(|| self.keys.get(service.key_setting).cloned());
         if let (None, Some(variable)) = (&key, service.key_variable) {
             let (title, setting) = (service.title, service.key_setting);
             return Err(not_configured(format!("no key for {title}: set `{setting}` in settings.json or `{variable}`")));
         }
-        let remote = Remote::new(Arc::clone(&self.clients), service, service.base(settings)?, key);
-        Ok(Arc::new(Retrying::new(remote)))
+        let base = service.base(settings)?;
+        let model = format!("{name} at {base}");
+        let provider = Arc::new(Retrying::new(Remote::new(Arc::clone(&self.clients), service, base, key, can.streaming)));
+        if can.tools {
+            return Ok(Arc::new(NativeOrText::new(provider, Arc::clone(&self.refusals), model)));
+        }
+        Ok(Arc::new(TextTools::new(provider)))
     }
 
     fn local(&self) -> Result<Arc<dyn Provider>, ModelError> {
@@ -150,9 +167,14 @@ fn not_configured(detail: impl Into<String>) -> ModelError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::StreamExt;
     use serde_json::json;
+    use tokio::time::Instant;
 
     use super::*;
+    use crate::provider::{Chunk, Message, ModelRequest, Role, ToolDescription};
 
     fn models(environment: &[(&str, &str)]) -> Models {
         let get = |name: &str| environment.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
@@ -257,6 +279,43 @@ mod tests {
         for (model, name) in [("local", ""), ("local.smollm2", "smollm2"), ("Local.SmolLM2", "SmolLM2")] {
             let found = models.resolve(model, &Settings::default()).unwrap();
             assert_eq!((found.family, found.name.as_str()), ("local", name));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_local_model_is_told_of_tools_in_words() {
+        let mut settings = Settings::default();
+        settings.set("scripted", json!({"it": {"text": "{system}"}}));
+        let says_its_system: Arc<dyn Provider> = Arc::new(Scripted::new("it", &settings).unwrap());
+        let local = Models::new(&Config::read(|_| None).unwrap(), Some(says_its_system)).resolve("local", &Settings::default()).unwrap();
+        let tool = ToolDescription { name: "look".to_owned(), description: String::new(), schema: json!({}) };
+        let request = ModelRequest {
+            model: local.name,
+            system: String::new(),
+            messages: vec![Message::text(Role::User, "hi")],
+            tools: vec![tool.into()].into(),
+            deadline: Instant::now() + Duration::from_mins(1),
+        };
+        let chunks: Vec<Chunk> = local.provider.stream(request).map(Result::unwrap).collect().await;
+        let said = |chunk: &Chunk| if let Chunk::Text(text) = chunk { text.clone() } else { String::new() };
+        let text: String = chunks.iter().map(said).collect();
+        assert!(text.starts_with("You can call tools.") && text.contains("- `look`"), "{chunks:?}");
+    }
+
+    #[test]
+    fn a_model_tells_whether_it_sees() {
+        let mut settings = all_keys();
+        settings.set("scripted", json!({"blind": {"sees": false}}));
+        settings.set("model_abilities", json!({"ollama.mistral": {"images": true}}));
+        for (model, sees) in [
+            ("gpt-4o", true),
+            ("gpt-3.5-turbo", false),
+            ("mistral", false),
+            ("ollama.mistral", true),
+            ("scripted.echo", true),
+            ("scripted.blind", false),
+        ] {
+            assert_eq!(models(&[]).resolve(model, &settings).unwrap().sees, sees, "{model}");
         }
     }
 

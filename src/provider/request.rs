@@ -5,6 +5,9 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::time::Instant;
 
+/// The most tools that one answer may call.
+pub const CALLS_PER_ANSWER: usize = 128;
+
 /// Who said a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -125,8 +128,8 @@ pub enum Chunk {
     Text(String),
     /// More of the model's reasoning, which is no part of the answer.
     Reasoning(String),
-    /// A tool is to be called; whole, and after all text.
-    Call(ToolCall),
+    /// A tool is to be called; whole, and after all text. In a box, because pieces of text are many and calls are few.
+    Call(Box<ToolCall>),
     /// The answer is complete.
     End(Usage),
 }

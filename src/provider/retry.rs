@@ -111,12 +111,13 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::provider::{Message, Role, Usage};
+    use crate::provider::{Message, Role, ToolCall, Usage};
 
     /// What one attempt does.
     enum Attempt {
         Fail(Kind, Option<Duration>),
         Say(Vec<Result<&'static str, Kind>>),
+        Call,
         Hang,
     }
 
@@ -135,6 +136,9 @@ mod tests {
                     .map(|part| part.map(|text| Chunk::Text(text.to_owned())).map_err(|kind| ModelError::new(kind, "broke")))
                     .chain(stream::iter([Ok(Chunk::End(Usage::default()))]))
                     .boxed(),
+                Attempt::Call => {
+                    stream::iter([Ok(Chunk::Call(Box::new(call()))), Err(ModelError::new(Kind::Unavailable, "broke"))]).boxed()
+                }
                 Attempt::Hang => stream::pending().boxed(),
             }
         }
@@ -144,9 +148,13 @@ mod tests {
             match self.attempts.lock().unwrap().remove(0) {
                 Attempt::Fail(kind, _) => async move { Err(ModelError::new(kind, "no")) }.boxed(),
                 Attempt::Say(_) => async { Ok(Chosen { id: "a".to_owned(), scores: Vec::new(), usage: Usage::default() }) }.boxed(),
-                Attempt::Hang => futures_util::future::pending().boxed(),
+                Attempt::Call | Attempt::Hang => futures_util::future::pending().boxed(),
             }
         }
+    }
+
+    fn call() -> ToolCall {
+        ToolCall { id: "a".to_owned(), name: "f".to_owned(), arguments: serde_json::Value::Null, signatures: Vec::new() }
     }
 
     struct Outcome {
@@ -224,6 +232,8 @@ mod tests {
         let outcome = ask(vec![Attempt::Say(vec![Ok("half"), Err(Kind::Unavailable)])], MINUTE).await;
         assert_eq!(outcome.chunks, [Chunk::Text("half".to_owned())]);
         assert_eq!((outcome.error.unwrap().kind, outcome.attempts), (Kind::Unavailable, 1));
+        let outcome = ask(vec![Attempt::Call], MINUTE).await;
+        assert_eq!((outcome.chunks, outcome.attempts), (vec![Chunk::Call(Box::new(call()))], 1));
     }
 
     #[tokio::test(start_paused = true)]

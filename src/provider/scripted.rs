@@ -12,9 +12,19 @@
 //!     "chunk_chars": 4,
 //!     "error": "unavailable",
 //!     "error_after_chars": 8,
-//!     "usage": {"input_tokens": 3, "output_tokens": 2, "cached_tokens": 0}
+//!     "usage": {"input_tokens": 3, "output_tokens": 2, "cached_tokens": 0},
+//!     "calls": [{"tool": "get_datetime", "arguments": {"timezone": "{message}"}}],
+//!     "answers": [],
+//!     "native": true,
+//!     "sees": true
 //! }}}
 //! ```
+//!
+//! `answers` holds scripts of the same keys, one for each answer to a user message: the second one plays when the tools that the
+//! first one called have returned, and so on; the last one repeats. `native` and `sees` count in the outermost script only.
+
+mod script;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,87 +32,15 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
-use serde::Deserialize;
-use serde_json::Value;
-use tokio::time::{sleep, timeout_at};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::retry::{timed_out, within};
-use super::{Choice, Chosen, Chunk, Kind, Message, ModelError, ModelRequest, Provider, Role, Usage};
+use super::text_tools::{TextTools, calls_behind};
+use super::{Choice, Chosen, Chunk, Kind, Message, ModelError, ModelRequest, Provider, Role, ToolCall, Usage};
 use crate::definition::Settings;
-
-/// A script as `settings.json` has it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Script {
-    /// The answer. `{message}` is the newest user message, `{messages}` the number of messages that the model got,
-    /// `{images}` the number of images over all messages, `{system}` the system prompt.
-    text: String,
-    /// Reasoning ahead of the answer; the same words in braces stand for the same things.
-    reasoning: String,
-    /// Milliseconds before anything comes.
-    delay_ms: u64,
-    /// Milliseconds before each further piece.
-    chunk_delay_ms: u64,
-    /// Characters in a piece; 0 gives all in one.
-    chunk_chars: usize,
-    /// The failure that the call ends with.
-    error: Option<Failure>,
-    /// Characters of the answer that come before the failure.
-    error_after_chars: usize,
-    /// Tokens that are reported; without it, words are counted.
-    usage: Option<Tokens>,
-}
-
-impl Default for Script {
-    fn default() -> Self {
-        Self {
-            text: "{message}".to_owned(),
-            reasoning: String::new(),
-            delay_ms: 0,
-            chunk_delay_ms: 0,
-            chunk_chars: 0,
-            error: None,
-            error_after_chars: 0,
-            usage: None,
-        }
-    }
-}
-
-/// A failure by the name it has in a script.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Failure {
-    RateLimited,
-    Unavailable,
-    Rejected,
-    TimedOut,
-    Garbled,
-}
-
-impl Failure {
-    fn error(self) -> ModelError {
-        let kind = match self {
-            Self::RateLimited => Kind::RateLimited,
-            Self::Unavailable => Kind::Unavailable,
-            Self::Rejected => Kind::Rejected,
-            Self::TimedOut => Kind::TimedOut,
-            Self::Garbled => Kind::Garbled,
-        };
-        ModelError::new(kind, "the script says so")
-    }
-}
-
-/// Tokens as a script reports them.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Tokens {
-    #[serde(rename = "input_tokens")]
-    input: u64,
-    #[serde(rename = "output_tokens")]
-    output: u64,
-    #[serde(rename = "cached_tokens")]
-    cached: u64,
-}
+use script::{Called, Script, read};
+use words::{asked, fill, fill_all};
 
 /// A provider that plays one script.
 #[derive(Debug)]
@@ -122,55 +60,107 @@ impl Scripted {
         };
         Ok(Self(Arc::new(script)))
     }
-}
 
-fn read(name: &str, script: &Value) -> Result<Script, ModelError> {
-    serde_path_to_error::deserialize(script).map_err(|error| {
-        let detail = format!("script `{name}` under `scripted` in settings.json, at `{}`: {}", error.path(), error.inner());
-        ModelError::new(Kind::NotConfigured, detail)
-    })
+    /// Returns whether the model takes images.
+    pub(super) fn sees(&self) -> bool {
+        self.0.sees
+    }
 }
 
 impl Provider for Scripted {
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<Chunk, ModelError>> {
-        let answer = stream::iter(play(&self.0, &request));
-        let (before, between) = (Duration::from_millis(self.0.delay_ms), Duration::from_millis(self.0.chunk_delay_ms));
-        if before.is_zero() && between.is_zero() {
-            return answer.boxed();
+        let script = answer(&self.0, &request.messages);
+        if self.0.native {
+            return paced(&script, request.deadline, play(&script, &request, false));
         }
-        let paced = answer.enumerate().then(move |(number, item)| async move {
-            sleep(if number == 0 { before } else { between }).await;
-            item
-        });
-        within(request.deadline, paced).boxed()
+        TextTools::new(Arc::new(InWords { script, asked: request.clone() })).stream(request)
     }
 
     fn choose(&self, choice: Choice) -> BoxFuture<'static, Result<Chosen, ModelError>> {
-        let script = Arc::clone(&self.0);
-        async move {
-            let delay = Duration::from_millis(script.delay_ms);
-            if !delay.is_zero() {
-                timeout_at(choice.deadline, sleep(delay)).await.map_err(|_| timed_out())?;
-            }
-            match script.error {
-                Some(failure) => Err(failure.error()),
-                None => pick(&script, choice),
-            }
-        }
-        .boxed()
+        choose(Arc::clone(&self.0), choice).boxed()
     }
 }
 
-/// Makes all of an answer, in order.
-fn play(script: &Script, request: &ModelRequest) -> Vec<Result<Chunk, ModelError>> {
-    let text = fill(&script.text, request);
+/// A model without native calling. What its script speaks of is the request as it was before it became words.
+struct InWords {
+    script: Arc<Script>,
+    asked: ModelRequest,
+}
+
+impl Provider for InWords {
+    fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<Chunk, ModelError>> {
+        let request = ModelRequest { system: request.system, ..self.asked.clone() };
+        paced(&self.script, request.deadline, play(&self.script, &request, true))
+    }
+
+    fn choose(&self, choice: Choice) -> BoxFuture<'static, Result<Chosen, ModelError>> {
+        choose(Arc::clone(&self.script), choice).boxed()
+    }
+}
+
+/// Finds what is played: the answer whose number is that of the model's answers since it was asked.
+fn answer(script: &Arc<Script>, messages: &[Message]) -> Arc<Script> {
+    let since = messages.iter().skip(asked(messages).unwrap_or(0));
+    let given = since.filter(|message| message.role == Role::Assistant).count();
+    let answer = script.answers.get(given).or_else(|| script.answers.last());
+    Arc::clone(answer.unwrap_or(script))
+}
+
+/// Gives an answer the script's delays.
+fn paced(script: &Script, deadline: Instant, answer: Vec<Result<Chunk, ModelError>>) -> BoxStream<'static, Result<Chunk, ModelError>> {
+    let answer = stream::iter(answer);
+    let (before, between) = (Duration::from_millis(script.delay_ms), Duration::from_millis(script.chunk_delay_ms));
+    if before.is_zero() && between.is_zero() {
+        return answer.boxed();
+    }
+    let paced = answer.enumerate().then(move |(number, item)| async move {
+        sleep(if number == 0 { before } else { between }).await;
+        item
+    });
+    within(deadline, paced).boxed()
+}
+
+/// Makes all of an answer, in order; its calls as text where the model knows no others.
+fn play(script: &Script, request: &ModelRequest, in_words: bool) -> Vec<Result<Chunk, ModelError>> {
+    let usual = if script.calls.is_empty() { "{message}" } else { "" };
+    let mut text = fill(script.text.as_deref().unwrap_or(usual), request);
+    let mut calls = calls(script, request);
+    if in_words {
+        text.push_str(&calls_behind(&text, &calls));
+        calls.clear();
+    }
     let reasoning = fill(&script.reasoning, request);
     let usage = script.usage.map_or_else(|| count(request, &[&reasoning, &text]), Usage::from);
-    let said = if script.error.is_some() { until(&text, script.error_after_chars) } else { &text };
-    let end = script.error.map_or(Ok(Chunk::End(usage)), |failure| Err(failure.error()));
     let reasoning = pieces(&reasoning, script.chunk_chars).map(|piece| Ok(Chunk::Reasoning(piece)));
-    let said = pieces(said, script.chunk_chars).map(|piece| Ok(Chunk::Text(piece)));
-    reasoning.chain(said).chain([end]).collect()
+    if let Some(failure) = script.error {
+        let said = pieces(until(&text, script.error_after_chars), script.chunk_chars).map(|piece| Ok(Chunk::Text(piece)));
+        return reasoning.chain(said).chain([Err(failure.error())]).collect();
+    }
+    let said = pieces(&text, script.chunk_chars).map(|piece| Ok(Chunk::Text(piece)));
+    reasoning.chain(said).chain(calls.into_iter().map(|call| Ok(Chunk::Call(Box::new(call))))).chain([Ok(Chunk::End(usage))]).collect()
+}
+
+/// Makes the calls of an answer, numbered through the conversation.
+fn calls(script: &Script, request: &ModelRequest) -> Vec<ToolCall> {
+    let before: usize = request.messages.iter().map(|message| message.calls.len()).sum();
+    let call = |(number, call): (usize, &Called)| ToolCall {
+        id: format!("call_{number}"),
+        name: call.tool.clone(),
+        arguments: if call.arguments.is_null() { Value::Object(Map::new()) } else { fill_all(&call.arguments, request) },
+        signatures: Vec::new(),
+    };
+    (before + 1..).zip(&script.calls).map(call).collect()
+}
+
+async fn choose(script: Arc<Script>, choice: Choice) -> Result<Chosen, ModelError> {
+    let delay = Duration::from_millis(script.delay_ms);
+    if !delay.is_zero() {
+        timeout_at(choice.deadline, sleep(delay)).await.map_err(|_| timed_out())?;
+    }
+    match script.error {
+        Some(failure) => Err(failure.error()),
+        None => pick(&script, choice),
+    }
 }
 
 /// Chooses the first option that the message speaks of, or else the first one.
@@ -183,32 +173,6 @@ fn pick(script: &Script, choice: Choice) -> Result<Chosen, ModelError> {
     };
     let counted = Usage { input_tokens: words(&choice.message), output_tokens: words(&option.id), cached_tokens: 0 };
     Ok(Chosen { id: option.id, scores: Vec::new(), usage: script.usage.map_or(counted, Usage::from) })
-}
-
-/// Replaces the words in braces, in one pass: what they bring in is not read again.
-fn fill(template: &str, request: &ModelRequest) -> String {
-    let mut text = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some(start) = rest.find('{') {
-        text.push_str(&rest[..start]);
-        rest = &rest[start..];
-        let known = ["{message}", "{messages}", "{images}", "{system}"].into_iter().find(|word| rest.starts_with(word));
-        let word = known.unwrap_or("{");
-        match word {
-            "{message}" => text.push_str(newest(&request.messages)),
-            "{messages}" => text.push_str(&request.messages.len().to_string()),
-            "{images}" => text.push_str(&request.messages.iter().map(|message| message.images.len()).sum::<usize>().to_string()),
-            "{system}" => text.push_str(&request.system),
-            brace => text.push_str(brace),
-        }
-        rest = &rest[word.len()..];
-    }
-    text.push_str(rest);
-    text
-}
-
-fn newest(messages: &[Message]) -> &str {
-    messages.iter().rev().find(|message| message.role == Role::User).map_or("", |message| &message.text)
 }
 
 /// Cuts a text into pieces of so many characters; 0 leaves it whole, and nothing gives no piece.
@@ -227,7 +191,8 @@ fn until(text: &str, characters: usize) -> &str {
 }
 
 fn count(request: &ModelRequest, written: &[&str]) -> Usage {
-    let read: u64 = request.messages.iter().map(|message| words(&message.text)).sum();
+    let results = |message: &Message| message.results.iter().map(|result| words(&result.text)).sum::<u64>();
+    let read: u64 = request.messages.iter().map(|message| words(&message.text) + results(message)).sum();
     let written = written.iter().map(|text| words(text)).sum();
     Usage { input_tokens: words(&request.system) + read, output_tokens: written, cached_tokens: 0 }
 }
@@ -236,19 +201,11 @@ fn words(text: &str) -> u64 {
     text.split_whitespace().count() as u64
 }
 
-impl From<Tokens> for Usage {
-    fn from(tokens: Tokens) -> Self {
-        Self { input_tokens: tokens.input, output_tokens: tokens.output, cached_tokens: tokens.cached }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use tokio::time::Instant;
-
     use super::*;
-    use crate::provider::{DescribedOption, Image};
+    use crate::provider::{DescribedOption, Image, ToolDescription, ToolResult};
+    use serde_json::json;
 
     fn scripted(script: &Value) -> Scripted {
         named("it", script).unwrap()
@@ -350,5 +307,83 @@ mod tests {
         assert_eq!(choose("I have A Broken Device").await, "help");
         assert_eq!(choose("HELP me").await, "help");
         assert_eq!(choose("who knows").await, "sales");
+    }
+
+    fn call(number: u32, tool: &str, arguments: Value) -> ToolCall {
+        ToolCall { id: format!("call_{number}"), name: tool.to_owned(), arguments, signatures: Vec::new() }
+    }
+
+    /// Asks until the model calls nothing more, each call returning its id, and tells each answer's text and calls.
+    async fn play_turns(script: &Value) -> Vec<(String, Vec<ToolCall>)> {
+        let tool = |name: &str| Arc::new(ToolDescription { name: name.to_owned(), description: String::new(), schema: json!({}) });
+        let mut request = ModelRequest { tools: vec![tool("look"), tool("listen")].into(), ..request("hello") };
+        let mut answers = Vec::new();
+        loop {
+            let (mut text, mut calls) = (String::new(), Vec::new());
+            for chunk in scripted(script).stream(request.clone()).map(Result::unwrap).collect::<Vec<_>>().await {
+                match chunk {
+                    Chunk::Text(more) => text.push_str(&more),
+                    Chunk::Call(call) => calls.push(*call),
+                    Chunk::Reasoning(_) | Chunk::End(_) => {}
+                }
+            }
+            answers.push((text.clone(), calls.clone()));
+            if calls.is_empty() {
+                return answers;
+            }
+            let result =
+                |call: &ToolCall| ToolResult { call_id: call.id.clone(), name: call.name.clone(), text: format!("of {}", call.name) };
+            let results = calls.iter().map(result).collect();
+            request.messages.extend([Message::calls(text, calls), Message::results(results)]);
+        }
+    }
+
+    fn turns() -> Value {
+        json!({"chunk_chars": 3, "answers": [
+            {"text": "Let me see.", "calls": [{"tool": "look", "arguments": {"at": ["{message}", 1]}}, {"tool": "listen"}], "chunk_chars": 3},
+            {"calls": [{"tool": "look"}]},
+            {"text": "{tools}: {results}"}
+        ]})
+    }
+
+    #[tokio::test]
+    async fn a_script_calls_tools_answer_by_answer() {
+        assert_eq!(
+            play_turns(&turns()).await,
+            [
+                ("Let me see.".to_owned(), vec![call(1, "look", json!({"at": ["hello", 1]})), call(2, "listen", json!({}))]),
+                (String::new(), vec![call(3, "look", json!({}))]),
+                ("look, listen: of look".to_owned(), Vec::new()),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_script_without_native_calls_says_the_same_in_words() {
+        let mut script = turns();
+        script["native"] = json!(false);
+        let plain = |answers: Vec<(String, Vec<ToolCall>)>| -> Vec<_> {
+            let calls = |calls: Vec<ToolCall>| calls.into_iter().map(|call| (call.name, call.arguments)).collect::<Vec<_>>();
+            answers.into_iter().map(|(text, made)| (text, calls(made))).collect()
+        };
+        assert_eq!(plain(play_turns(&script).await), plain(play_turns(&turns()).await));
+    }
+
+    #[tokio::test]
+    async fn a_model_that_is_told_in_words_gets_them_in_its_system_prompt() {
+        let script = json!({"native": false, "text": "{system}"});
+        let answers = play_turns(&script).await;
+        assert!(answers[0].0.starts_with("be kind\n\nYou can call tools."), "{}", answers[0].0);
+    }
+
+    #[tokio::test]
+    async fn what_only_shows_images_of_results_is_no_new_question() {
+        let mut request = request("hello");
+        let results = vec![ToolResult { call_id: "call_1".to_owned(), name: "look".to_owned(), text: "fine".to_owned() }];
+        let made = Message::calls("", vec![call(1, "look", json!({}))]);
+        request.messages.extend([made, Message::results(results), Message::text(Role::User, "These are images.")]);
+        let script = json!({"answers": [{"text": "first"}, {"text": "{message}: {results}"}]});
+        let answer: Vec<_> = scripted(&script).stream(request).map(Result::unwrap).collect().await;
+        assert_eq!(answer[0], text("hello: fine"));
     }
 }

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod calling;
 mod choosing;
 mod failing;
 mod fake;
+mod whole;
+mod words;
 
 use std::time::Duration;
 

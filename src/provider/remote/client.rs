@@ -8,6 +8,7 @@ use genai::Client;
 use reqwest::Url;
 use reqwest::redirect::Policy;
 
+use crate::provider::remembered::Remembered;
 use crate::provider::{Kind, ModelError};
 
 /// How long a service may take to accept a connection.
@@ -21,6 +22,8 @@ const USER_AGENT: &str = concat!("synapse/", env!("CARGO_PKG_VERSION"));
 pub(in crate::provider) struct Clients {
     far: OnceLock<Client>,
     near: OnceLock<Client>,
+    /// The models that do not answer in pieces.
+    pub(super) in_one_piece: Remembered,
 }
 
 impl Clients {
