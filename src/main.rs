@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use synapse::command::{Command, run};
+use synapse::python::Launch;
 
 /// Streams leave many buffers of odd sizes behind; this allocator gives them back.
 #[global_allocator]
@@ -14,12 +15,29 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(version, about)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    start: Start,
+}
+
+#[derive(Subcommand)]
+enum Start {
+    #[command(flatten)]
+    Command(Command),
+    /// Confines itself and becomes a Python interpreter; the server starts it.
+    #[command(hide = true)]
+    PythonWorker(Launch),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().start {
+        Start::Command(command) => perform(command),
+        // Without a runtime, whose threads would want more memory than the launcher leaves.
+        Start::PythonWorker(launch) => launch.become_python(),
+    }
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    match run(Arguments::parse().command).await {
+async fn perform(command: Command) -> ExitCode {
+    match run(command).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("synapse: {error}");
