@@ -1,9 +1,10 @@
-//! How many turns a second are kept durably, for 1, 8 and 64 callers at once: `cargo bench --bench append`.
+//! How many turns a second are kept durably, each with a model call recorded, for 1, 8 and 64 callers at once: `cargo bench --bench append`.
 
 use std::time::{Duration, Instant};
 
+use synapse::clock;
 use synapse::error::Result;
-use synapse::store::{NewTurn, Sessions};
+use synapse::store::{ModelCall, NewTurn, Outcome, Store};
 
 /// How long each number of callers is measured.
 const TIME: Duration = Duration::from_secs(3);
@@ -12,18 +13,18 @@ const TIME: Duration = Duration::from_secs(3);
 async fn main() -> Result<()> {
     // Beside the build, because the directory for temporary files is often no disk.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(synapse::error::Error::internal)?;
-    let sessions = Sessions::open(directory.path()).await?;
+    let store = Store::open(directory.path()).await?;
     for callers in [1, 8, 64] {
         for read_first in [false, true] {
-            measure(&sessions, callers, read_first).await?;
+            measure(&store, callers, read_first).await?;
         }
     }
     Ok(())
 }
 
-async fn measure(sessions: &Sessions, callers: usize, read_first: bool) -> Result<()> {
+async fn measure(store: &Store, callers: usize, read_first: bool) -> Result<()> {
     let start = Instant::now();
-    let tasks: Vec<_> = (0..callers).map(|caller| tokio::spawn(chat(sessions.clone(), caller, read_first, start + TIME))).collect();
+    let tasks: Vec<_> = (0..callers).map(|caller| tokio::spawn(chat(store.clone(), caller, read_first, start + TIME))).collect();
     let mut waits = Vec::new();
     for task in tasks {
         waits.extend(task.await.map_err(synapse::error::Error::internal)??);
@@ -36,7 +37,8 @@ async fn measure(sessions: &Sessions, callers: usize, read_first: bool) -> Resul
 }
 
 /// Keeps turn after turn, a hundred in each session, and returns how long each took.
-async fn chat(sessions: Sessions, caller: usize, read_first: bool, end: Instant) -> Result<Vec<Duration>> {
+async fn chat(store: Store, caller: usize, read_first: bool, end: Instant) -> Result<Vec<Duration>> {
+    let (sessions, model_calls) = (store.sessions(), store.model_calls());
     let mut waits = Vec::new();
     while Instant::now() < end {
         let start = Instant::now();
@@ -44,6 +46,7 @@ async fn chat(sessions: Sessions, caller: usize, read_first: bool, end: Instant)
         if read_first {
             sessions.recent(&session_id, "assistant", 200).await?;
         }
+        model_calls.record(model_call(&session_id));
         sessions.append(turn(session_id)).await?;
         waits.push(start.elapsed());
     }
@@ -61,5 +64,21 @@ fn turn(session_id: String) -> NewTurn {
         model: "scripted.echo".to_owned(),
         input_tokens: 120,
         output_tokens: 60,
+    }
+}
+
+fn model_call(session_id: &str) -> ModelCall {
+    ModelCall {
+        created_at: clock::now(),
+        agent_id: "assistant".to_owned(),
+        session_id: session_id.to_owned(),
+        model: "scripted.echo".to_owned(),
+        provider: "scripted".to_owned(),
+        input_tokens: 120,
+        output_tokens: 60,
+        cached_tokens: 0,
+        cost: Some(0.000_72),
+        latency: 850,
+        outcome: Outcome::Answered,
     }
 }

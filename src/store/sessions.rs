@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
+use super::Store;
 use super::page::{Cursor, SessionPage};
-use super::sqlite::{failed, open_readers, open_writer};
+use super::sqlite::{count, failed, time};
 use super::writer::{Change, Writer};
 use crate::error::Result;
 
@@ -122,15 +123,14 @@ pub struct SessionSummary {
 /// All sessions. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Sessions {
-    writer: Writer,
-    readers: SqlitePool,
+    pub(super) writer: Writer,
+    pub(super) readers: SqlitePool,
 }
 
 impl Sessions {
     /// Opens the sessions of a data directory, which the caller has to itself.
     pub async fn open(data_dir: &Path) -> Result<Self> {
-        let writer = Writer::start(open_writer(data_dir).await?);
-        Ok(Self { writer, readers: open_readers(data_dir) })
+        Ok(Store::open(data_dir).await?.sessions())
     }
 
     /// Adds a turn. When it returns, the turn survives a power loss. It is kept even if the caller leaves meanwhile.
@@ -257,12 +257,4 @@ fn turn(row: &SqliteRow) -> Result<Turn, sqlx::Error> {
         input_tokens: count(row, "input_tokens")?,
         output_tokens: count(row, "output_tokens")?,
     })
-}
-
-fn count(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
-    row.try_get::<i64, _>(column).map(i64::unsigned_abs)
-}
-
-fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
-    Timestamp::from_millisecond(row.try_get(column)?).map_err(|error| sqlx::Error::Decode(error.into()))
 }

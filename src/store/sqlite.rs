@@ -3,8 +3,11 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
+use jiff::Timestamp;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Row};
 
 use super::files::{open_private, refused};
 use crate::error::{Error, Reason, Result};
@@ -16,7 +19,7 @@ const DATABASE_FILE: &str = "synapse.db";
 const READERS: u32 = 2;
 
 /// What each schema version adds to the one before; each ends by writing its number into `user_version`.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1_sessions.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1_sessions.sql"), include_str!("schema/2_model_calls.sql")];
 
 /// Opens the connection that writes. Creates the database, or brings it up to date.
 pub(super) async fn open_writer(data_dir: &Path) -> Result<SqliteConnection> {
@@ -57,6 +60,16 @@ pub(super) fn failed(error: sqlx::Error) -> Error {
         _ => return Error::internal(error),
     };
     Error::new(Reason::Unavailable, detail).because(error)
+}
+
+/// Reads a number that is never negative.
+pub(super) fn count(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
+    row.try_get::<i64, _>(column).map(i64::unsigned_abs)
+}
+
+/// Reads a time, which is kept in milliseconds since 1970.
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
+    Timestamp::from_millisecond(row.try_get(column)?).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
 fn path(data_dir: &Path) -> PathBuf {

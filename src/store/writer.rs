@@ -1,10 +1,17 @@
 //! The one task that writes to the database. It takes all that waits at once and commits it together, because the
 //! wait for the disk is what costs: one wait serves everybody.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
+use super::model_calls::ModelCall;
 use super::sessions::NewTurn;
 use super::sqlite::failed;
 use crate::clock;
@@ -16,12 +23,22 @@ const QUEUE: usize = 1024;
 /// The most commands in one transaction.
 const GROUP: usize = 256;
 
+/// The most changes that nobody waits for and that wait for room in the queue; more are dropped, and the log says so.
+const OVERFLOW: usize = 8192;
+
+/// How long changes that nobody waits for may wait for one that somebody waits for.
+const LINGER: Duration = Duration::from_millis(50);
+
 /// What can be written.
 pub(super) enum Change {
     /// Adds a turn to its conversation.
     Append(NewTurn),
     /// Deletes the conversations of a session, or only that with one agent.
     Delete { session_id: String, agent_id: Option<String> },
+    /// Adds a model call.
+    Record(ModelCall),
+    /// Deletes the oldest of the model calls that ended before a time.
+    Purge { before: Timestamp, most: u32 },
     /// Nothing; its answer says that everything before it is durable.
     Nothing,
 }
@@ -33,7 +50,10 @@ struct Command {
 
 /// Hands changes to the task that writes. When the last clone is dropped, the task commits what waits and ends.
 #[derive(Debug, Clone)]
-pub(super) struct Writer(mpsc::Sender<Command>);
+pub(super) struct Writer {
+    commands: mpsc::Sender<Command>,
+    overflow: Arc<Semaphore>,
+}
 
 impl std::fmt::Debug for Command {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,21 +66,41 @@ impl Writer {
     pub(super) fn start(connection: SqliteConnection) -> Self {
         let (sender, commands) = mpsc::channel(QUEUE);
         tokio::spawn(run(connection, commands));
-        Self(sender)
+        Self { commands: sender, overflow: Arc::new(Semaphore::new(OVERFLOW)) }
     }
 
-    /// Makes a change and returns, once it is durable, how many conversations it concerned.
+    /// Makes a change and returns, once it is durable, how many conversations or model calls it concerned.
     pub(super) async fn write(&self, change: Change) -> Result<u64> {
         let (answer, answered) = oneshot::channel();
         let stopped = || Error::new(Reason::Unavailable, "the server is stopping; try again later");
-        self.0.send(Command { change, answer }).await.map_err(|_| stopped())?;
+        self.commands.send(Command { change, answer }).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
+    }
+
+    /// Makes a change that nobody waits for. Where the queue is full, a task waits for room.
+    pub(super) fn hand_over(&self, change: Change) {
+        let (answer, _) = oneshot::channel();
+        let Err(TrySendError::Full(command)) = self.commands.try_send(Command { change, answer }) else { return };
+        let Ok(place) = self.overflow.clone().try_acquire_owned() else {
+            tracing::error!("a model call is not recorded: the disk is too slow for what waits to be written");
+            return;
+        };
+        let commands = self.commands.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            let _ = commands.send(command).await; // the server is stopping
+        });
     }
 }
 
 async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Command>) {
     let mut group = Vec::with_capacity(GROUP);
     while commands.recv_many(&mut group, GROUP).await > 0 {
+        if group.iter().all(|command| matches!(command.change, Change::Record(_))) {
+            // The turn of these model calls follows soon, and would wait for the disk twice.
+            let room = GROUP - group.len();
+            let _ = timeout(LINGER, commands.recv_many(&mut group, room)).await;
+        }
         let written = commit(&mut connection, &group).await;
         answer(group.drain(..), written);
     }
@@ -72,12 +112,18 @@ async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Comm
 /// Makes all changes of a group durable, or none.
 async fn commit(connection: &mut SqliteConnection, group: &[Command]) -> Result<Vec<u64>, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let calls: Vec<_> =
+        group.iter().filter_map(|command| if let Change::Record(call) = &command.change { Some(call) } else { None }).collect();
+    if !calls.is_empty() {
+        record(&mut transaction, &calls).await?;
+    }
     let mut written = Vec::with_capacity(group.len());
     for command in group {
         written.push(match &command.change {
             Change::Append(turn) => append(&mut transaction, turn).await?,
             Change::Delete { session_id, agent_id } => delete(&mut transaction, session_id, agent_id.as_deref()).await?,
-            Change::Nothing => 0,
+            Change::Purge { before, most } => purge(&mut transaction, *before, *most).await?,
+            Change::Record(_) | Change::Nothing => 0,
         });
     }
     transaction.commit().await?;
@@ -118,6 +164,25 @@ async fn append(connection: &mut SqliteConnection, turn: &NewTurn) -> Result<u64
     .execute(connection)
     .await?;
     Ok(1)
+}
+
+/// All model calls of a group in one statement, because what costs is the message to the database's thread.
+async fn record(connection: &mut SqliteConnection, calls: &[&ModelCall]) -> Result<(), sqlx::Error> {
+    let calls = serde_json::to_string(calls).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let insert = sqlx::query(
+        "INSERT INTO model_calls (created_at, agent_id, session_id, model, provider, input_tokens, output_tokens, cached_tokens, cost,
+                                  latency, outcome)
+         SELECT value ->> 'created_at', value ->> 'agent_id', value ->> 'session_id', value ->> 'model', value ->> 'provider',
+                value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cached_tokens', value ->> 'cost',
+                value ->> 'latency', value ->> 'outcome' FROM json_each(?)",
+    );
+    insert.bind(calls).execute(connection).await.map(drop)
+}
+
+async fn purge(connection: &mut SqliteConnection, before: Timestamp, most: u32) -> Result<u64, sqlx::Error> {
+    let deleted =
+        sqlx::query("DELETE FROM model_calls WHERE id IN (SELECT id FROM model_calls WHERE created_at < ? ORDER BY created_at LIMIT ?)");
+    Ok(deleted.bind(before.as_millisecond()).bind(most).execute(connection).await?.rows_affected())
 }
 
 async fn delete(connection: &mut SqliteConnection, session_id: &str, agent_id: Option<&str>) -> Result<u64, sqlx::Error> {

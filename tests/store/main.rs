@@ -4,6 +4,8 @@
 mod data_dir;
 mod definitions;
 mod keys;
+mod model_calls;
 mod process;
 mod sessions;
 mod vault;
+mod vault_files;
