@@ -23,6 +23,9 @@ const PROVIDER_KEYS: [(&str, &str); 10] = [
     ("OPENAI_COMPATIBLE_API_KEY", "openai_compatible_key"),
 ];
 
+/// The variables that child processes get: where programs and files are, who runs them, and in which language they speak.
+const CHILD_VARIABLES: [&str; 5] = ["PATH", "HOME", "LANG", "TMPDIR", "USER"];
+
 /// Everything the environment says. `README.md` has the table of names, defaults and units.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -48,6 +51,8 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Limits in sizes, counts and times.
     pub limits: Limits,
+    /// How people's Python is run.
+    pub python: PythonSettings,
     /// Provider keys by setting name.
     pub provider_keys: BTreeMap<&'static str, SecretString>,
     /// Settings that stand above those of `settings.json`.
@@ -56,6 +61,8 @@ pub struct Config {
     pub url: Option<String>,
     /// The API key of `synapse chat`.
     pub api_key: Option<SecretString>,
+    /// What child processes get of this process's environment.
+    pub child_environment: Vec<(&'static str, String)>,
     /// Whether log lines are JSON.
     pub log_json: bool,
     /// What is logged: a level, or `module=level` with commas between.
@@ -69,6 +76,19 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The private key, PEM.
     pub key: PathBuf,
+}
+
+/// How people's Python is run.
+#[derive(Debug, Clone)]
+pub struct PythonSettings {
+    /// The interpreter, a name or a path; that of a virtual environment brings its packages.
+    pub interpreter: PathBuf,
+    /// The directories in which a name is looked for, as in `PATH`.
+    pub search_path: String,
+    /// Whether programs run even where the kernel has no sandbox for them.
+    pub unsandboxed: bool,
+    /// The most programs at once; each may take 512 MB.
+    pub workers: usize,
 }
 
 /// What bounds a request, a connection and the process.
@@ -86,6 +106,14 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// How long a model may take for an answer, retries included.
     pub model_time: Duration,
+    /// How long a tool may take for a call, whatever its own limit.
+    pub tool_time: Duration,
+    /// How long an HTTP tool may take for a whole exchange.
+    pub http_tool_time: Duration,
+    /// How long a tool server may take to connect and to list its tools.
+    pub mcp_list_time: Duration,
+    /// How long a call of a tool server's tool may take.
+    pub mcp_call_time: Duration,
     /// How long a stop waits for what is going on.
     pub shutdown_time: Duration,
 }
@@ -108,10 +136,12 @@ impl Config {
             admin_token: reader.admin_token(),
             cors_origins: get("CORS_ORIGINS").map(|list| split(&list)).unwrap_or_default(),
             limits: reader.limits(),
+            python: reader.python(),
             provider_keys: PROVIDER_KEYS.iter().rev().filter_map(|(variable, setting)| Some((*setting, get(variable)?.into()))).collect(),
             settings: BTreeMap::new(),
             url: get("SYNAPSE_URL"),
             api_key: get("SYNAPSE_API_KEY").map(SecretString::from),
+            child_environment: CHILD_VARIABLES.into_iter().filter_map(|name| Some((name, get(name)?))).collect(),
             log_json: reader.or("SYNAPSE_LOG_JSON", false),
             log_filter: get("SYNAPSE_LOG").unwrap_or_else(|| "info".to_owned()),
         };
@@ -174,7 +204,20 @@ impl Reader<'_> {
             body_pause: self.seconds("SYNAPSE_BODY_TIMEOUT", 30.0),
             heartbeat: self.seconds("SYNAPSE_HEARTBEAT", 10.0),
             model_time: self.seconds("SYNAPSE_LLM_TIMEOUT", 180.0),
+            tool_time: self.seconds("SYNAPSE_TOOL_TIMEOUT", 120.0),
+            http_tool_time: self.seconds("SYNAPSE_HTTP_TOOL_TIMEOUT", 30.0),
+            mcp_list_time: self.seconds("SYNAPSE_MCP_LIST_TOOLS_TIMEOUT", 15.0),
+            mcp_call_time: self.seconds("SYNAPSE_MCP_TOOL_CALL_TIMEOUT", 60.0),
             shutdown_time: self.seconds("SYNAPSE_SHUTDOWN_TIMEOUT", 30.0),
+        }
+    }
+
+    fn python(&mut self) -> PythonSettings {
+        PythonSettings {
+            interpreter: (self.get)("SYNAPSE_PYTHON").unwrap_or_else(|| "python3".to_owned()).into(),
+            search_path: (self.get)("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            unsandboxed: self.within("SYNAPSE_UNSANDBOXED_PYTHON", 0, 0, 1) == 1,
+            workers: self.within("SYNAPSE_PYTHON_WORKERS", 4, 1, 1000),
         }
     }
 

@@ -8,6 +8,7 @@ pub mod config; //      2  the environment
 pub mod definition; //  2  what users write
 pub mod wire; //        2  generated messages, and our JSON types inside them
 pub mod provider; //    3  models
+pub mod python; //      3  people's Python, in a worker process inside a kernel sandbox
 pub mod store; //       3  what is kept
 pub mod metrics; //     4  what is counted
 pub mod tool; //        4  what models can call

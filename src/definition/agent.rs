@@ -17,7 +17,7 @@ const KINDS: [&str; 6] = ["conversational", "analysis", "code", "orchestrator", 
 const DEFAULT_MAX_TURNS: u32 = 30;
 
 /// One agent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Agent {
     /// Identifies the agent.
     pub id: String,

@@ -13,6 +13,12 @@ pub const CUSTOM_TOOLS_FILE: &str = "custom_tools.json";
 /// Verbs that an HTTP tool may have.
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
+/// The most characters of a name that models can call.
+const NAME_LENGTH: usize = 64;
+/// Headers that belong to the connection or the body, which a tool does not make itself.
+const NOT_SETTABLE: [&str; 10] =
+    ["host", "content-length", "transfer-encoding", "connection", "upgrade", "keep-alive", "te", "trailer", "expect", "accept-encoding"];
+
 /// One custom tool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CustomTool {
@@ -49,6 +55,8 @@ pub struct HttpCall {
     pub headers: Vec<(String, String)>,
     /// The keys of the answer that are kept; empty for all.
     pub output_keys: Vec<String>,
+    /// The arguments that make the body of a `POST`, `PUT` or `PATCH`; nothing for all of them.
+    pub body_keys: Option<Vec<String>>,
 }
 
 impl std::fmt::Debug for HttpCall {
@@ -74,8 +82,26 @@ fn custom_tool(record: &mut Record) -> Option<CustomTool> {
             return None;
         }
     };
-    let input_schema = record.object("inputSchema").map_or_else(|| json!({"type": "object"}), Value::Object);
-    Some(CustomTool { name: record.id(), description: record.text("description"), input_schema, kind })
+    if !callable(&record.id()) {
+        record.report(
+            "name",
+            format!("is no name that models can call, so the tool is left out; write at most {NAME_LENGTH} letters, digits, `_` and `-`"),
+        );
+        return None;
+    }
+    Some(CustomTool { name: record.id(), description: record.text("description"), input_schema: input_schema(record), kind })
+}
+
+/// Tells whether every provider takes a name.
+fn callable(name: &str) -> bool {
+    name.len() <= NAME_LENGTH && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+/// Reads the schema of the arguments, which every provider wants to be that of an object.
+fn input_schema(record: &mut Record) -> Value {
+    let mut schema = record.object("inputSchema").unwrap_or_default();
+    schema.insert("type".to_owned(), json!("object"));
+    Value::Object(schema)
 }
 
 fn http_call(record: &mut Record) -> Option<HttpCall> {
@@ -85,9 +111,24 @@ fn http_call(record: &mut Record) -> Option<HttpCall> {
         METHODS[0].clone_into(&mut method);
     }
     let url = required(record, "url")?;
-    let headers = record.text_map("headers").into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let headers = record.text_map("headers").into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let headers = headers.collect::<Vec<_>>().into_iter().filter(|(name, value)| is_settable(record, name, value)).collect();
     let output_keys = record.object("outputSchema").as_ref().and_then(properties).unwrap_or_default();
-    Some(HttpCall { method, url, headers, output_keys })
+    let body_keys = record.maybe_texts("bodyProperties");
+    Some(HttpCall { method, url, headers, output_keys, body_keys })
+}
+
+/// Tells whether a tool may send a header, and reports one that it may not.
+fn is_settable(record: &mut Record, name: &str, value: &str) -> bool {
+    let why = if http::HeaderName::from_bytes(name.as_bytes()).is_err() || http::HeaderValue::from_str(value).is_err() {
+        "is no header that can be sent, so it is left out; write a name and a value without line breaks"
+    } else if NOT_SETTABLE.contains(&name.to_ascii_lowercase().as_str()) {
+        "is set by the connection, so it is left out; take it away"
+    } else {
+        return true;
+    };
+    record.report(&format!("headers.{name}"), why);
+    false
 }
 
 fn properties(schema: &Map<String, Value>) -> Option<Vec<String>> {
@@ -127,9 +168,23 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_cannot_be_set_is_left_out_and_named() {
+        let (tools, problems) =
+            custom_tools(r#"[{"name": "a", "url": "https://h", "headers": {"Host": "x", "a b": "c", "X-A": "b", "X-B": "c\nd"}, "bodyProperties": ["q"]}]"#)
+                .unwrap();
+        let CustomKind::Http(call) = &tools[0].kind else { panic!("{:?}", tools[0]) };
+        assert_eq!(call.headers, [("X-A".to_owned(), "b".to_owned())]);
+        assert_eq!(call.body_keys.as_deref(), Some(&["q".to_owned()][..]));
+        assert_eq!(
+            problems.iter().filter_map(|problem| problem.field.as_deref()).collect::<Vec<_>>(),
+            ["headers.Host", "headers.a b", "headers.X-B"]
+        );
+    }
+
+    #[test]
     fn a_tool_that_could_never_be_called_is_left_out_and_named() {
         let (tools, problems) = custom_tools(
-            r#"[{"name": "a"}, {"name": "b", "tool_type": "python"}, {"name": "c", "tool_type": "odd"}, {"url": "x"}, {"name": "d", "url": "http://h", "method": "BREW"}]"#,
+            r#"[{"name": "a"}, {"name": "b", "tool_type": "python"}, {"name": "c", "tool_type": "odd"}, {"url": "x"}, {"name": "two words", "url": "http://h"}, {"name": "d", "url": "http://h", "method": "BREW"}]"#,
         )
         .unwrap();
         assert_eq!(tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["d"]);
@@ -140,6 +195,7 @@ mod tests {
                 "`custom_tools.json`, `b`, `code`: is missing, so the tool is left out; write a text",
                 "`custom_tools.json`, `c`, `tool_type`: `odd` is unknown, so the tool is left out; write `http` or `python`",
                 "`custom_tools.json`, `[3]`: is left out because it has no `name`; give it a text",
+                "`custom_tools.json`, `two words`, `name`: is no name that models can call, so the tool is left out; write at most 64 letters, digits, `_` and `-`",
                 "`custom_tools.json`, `d`, `method`: `BREW` is unknown and counts as `GET`; write one of `GET`, `POST`, `PUT`, `PATCH`, `DELETE`, `HEAD`, `OPTIONS`",
             ]
         );

@@ -21,6 +21,15 @@ pub struct Price {
     pub cached: f64,
 }
 
+impl Price {
+    /// Returns what a call costs in US dollars. Cached tokens are some of those read.
+    pub fn cost(&self, input_tokens: u64, output_tokens: u64, cached_tokens: u64) -> f64 {
+        let cached = cached_tokens.min(input_tokens);
+        let millionths = (input_tokens - cached) as f64 * self.input + cached as f64 * self.cached + output_tokens as f64 * self.output;
+        millionths / 1e6
+    }
+}
+
 /// The prices of models by name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Pricing(HashMap<String, Price>);
@@ -76,5 +85,14 @@ mod tests {
             problems[0].to_string(),
             "`model_pricing.json`, `bad`, `input_per_1m`: is no number from 0 up, so the model has no price"
         );
+    }
+
+    #[test]
+    fn cached_tokens_are_some_of_those_read_and_have_a_price_of_their_own() {
+        let price = Price { input: 2.0, output: 8.0, cached: 0.5 };
+        let near = |cost: f64, dollars: f64| (cost - dollars).abs() < 1e-12;
+        assert!(near(price.cost(1_000_000, 0, 0), 2.0));
+        assert!(near(price.cost(1_000_000, 500_000, 400_000), 1.2 + 0.2 + 4.0));
+        assert!(near(price.cost(10, 0, 20), 10.0 * 0.5 / 1e6), "no more is cached than was read");
     }
 }

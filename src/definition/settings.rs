@@ -26,7 +26,7 @@ const FLAGS: [&str; 10] = [
 ];
 
 /// Settings that are counts.
-const COUNTS: [&str; 3] = ["vault_threshold", "auto_compact_threshold", "rate_limit_per_tenant_rps"];
+const COUNTS: [&str; 4] = ["vault_threshold", "auto_compact_threshold", "rate_limit_per_tenant_rps", "usage_retention_days"];
 
 /// Reads settings. It fails only if the file holds no JSON object.
 pub fn settings(text: &str) -> Result<(Settings, Vec<Problem>), Problem> {
@@ -45,6 +45,10 @@ fn problem(name: &str, value: &Value) -> Option<Problem> {
         "no whole number from 0 up"
     } else if is_text && !value.is_string() {
         "no text"
+    } else if name == "model_abilities" && !are_abilities(value) {
+        "not of the form `{\"<model>\": {\"images\": true, \"tools\": true, \"streaming\": true}}`"
+    } else if name == "allow_private_addresses" && !(value.is_boolean() || value.is_array() || value.is_string()) {
+        "neither `true` nor `false` nor an array of hosts, addresses and networks"
     } else {
         return None;
     };
@@ -53,6 +57,13 @@ fn problem(name: &str, value: &Value) -> Option<Problem> {
         fatal: false,
         ..Problem::fatal(SETTINGS_FILE, format!("is {wanted}, so its default is used"))
     })
+}
+
+/// Returns whether a value says of models what they can do.
+fn are_abilities(value: &Value) -> bool {
+    let known = |(name, able): (&String, &Value)| ["images", "tools", "streaming"].contains(&name.as_str()) && able.is_boolean();
+    let are_known = |model: &Value| model.as_object().is_some_and(|abilities| abilities.iter().all(known));
+    value.as_object().is_some_and(|models| models.values().all(are_known))
 }
 
 /// Settings by name. Unknown ones are kept and ignored.
@@ -124,6 +135,24 @@ mod tests {
             ]
         );
         assert_eq!((settings.text("model"), settings.flag("vault_enabled", true), settings.count("vault_threshold", 1)), (None, true, 9));
+    }
+
+    #[test]
+    fn abilities_of_another_form_are_named() {
+        let told = |abilities: &str| settings(&format!(r#"{{"model_abilities": {abilities}}}"#)).unwrap().1;
+        for wrong in ["[]", "7", r#"{"m": true}"#, r#"{"m": {"images": "yes"}}"#, r#"{"m": {"vision": true}}"#] {
+            let problems = told(wrong);
+            assert!(problems.len() == 1 && problems[0].to_string().contains("`model_abilities`"), "{wrong}: {problems:?}");
+        }
+        assert!(told(r#"{"m": {"images": true, "tools": false, "streaming": false}, "n": {}}"#).is_empty());
+    }
+
+    #[test]
+    fn what_addresses_are_allowed_is_a_switch_or_a_list() {
+        for (value, problems) in [("true", 0), (r#"["10.0.0.0/8"]"#, 0), ("5", 1), ("{}", 1)] {
+            let found = settings(&format!(r#"{{"allow_private_addresses": {value}}}"#)).unwrap().1;
+            assert_eq!(found.len(), problems, "{value}: {found:?}");
+        }
     }
 
     #[test]

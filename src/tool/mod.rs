@@ -1,6 +1,20 @@
 //! Tools: one trait, and behind it everything that a model can call.
 
+mod address;
+mod answer;
+mod builtin;
+pub mod datetime;
+pub mod fetch_url;
+pub mod http;
+pub mod large;
+mod network;
+mod page;
+pub mod python;
+pub mod sql;
+pub mod mcp;
 mod toolbox;
+mod url_template;
+pub mod vault;
 
 use std::sync::Arc;
 
@@ -8,6 +22,8 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+pub use large::{cut_long, stash};
+pub use network::{Lookup, Network, Reach};
 pub use toolbox::{Toolbox, Wanted};
 
 use crate::provider::{Image, ToolDescription};
@@ -19,6 +35,12 @@ pub trait Tool: Send + Sync {
 
     /// Returns where it comes from.
     fn origin(&self) -> Origin;
+
+    /// Tells whether the calls of one answer wait for each other, in the model's order, with those of other tools that say so:
+    /// what one writes the next one reads.
+    fn in_order(&self) -> bool {
+        false
+    }
 
     /// Does the work. The arguments keep the schema of the description. Dropping the future ends the work at once, with everything that
     /// it started; after the deadline of the call nobody waits any more.
@@ -34,11 +56,15 @@ pub enum Origin {
     Custom,
     /// A server of `mcp_servers.json` has it.
     Mcp,
+    /// It is another agent.
+    Agent,
 }
 
 /// One call of a tool.
 #[derive(Debug, Clone)]
 pub struct Call {
+    /// The id of the call, as the model and the events name it.
+    pub id: String,
     /// The arguments.
     pub arguments: Map<String, Value>,
     /// When the result must be there.

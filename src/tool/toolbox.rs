@@ -1,36 +1,206 @@
 //! The toolbox: every tool that there is, and which of them an agent gets.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 
-use super::Tool;
-use crate::store::Definitions;
+use futures_util::future::BoxFuture;
+
+use super::{Call, Failure, Network, Origin, Output, Tool, datetime, fetch_url, http, mcp, python, sql, vault};
+use crate::config::Config;
+use crate::definition::{AGENTS_FILE, Agent, CustomKind, Database, Problem};
+use crate::provider::ToolDescription;
+use crate::python::{Python, own_program};
+use crate::store::{Definitions, Vault};
 
 /// The name that stands for every tool.
 const ALL: &str = "all";
 
+/// Names under which existing agents know built-in tools, and what those are called here.
+const OLD_NAMES: [(&str, &str); 2] = [("execute_python", "run_python"), ("scrape_url", "fetch_url")];
+
+/// Tools that the engine makes for agents that name them: agents that work for other agents.
+const OF_AGENTS: [&str; 2] = ["delegate_to_agent", "spawn_subtask"];
+
 /// All tools of this server.
-#[derive(Default)]
-pub struct Toolbox {}
+pub struct Toolbox {
+    /// Those that are the same under all settings.
+    built_in: Vec<Arc<dyn Tool>>,
+    python: Python,
+    network: Network,
+    databases: Arc<sql::Databases>,
+    servers: Arc<mcp::Servers>,
+}
 
 /// Which tools somebody wants.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a>(pub &'a [String]);
+pub struct Wanted<'a> {
+    names: &'a [String],
+    /// What is allowed of them; nothing for all.
+    allowed: Option<&'a [String]>,
+    /// The databases that SQL may reach, by id or name; empty for all.
+    databases: &'a [String],
+}
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
+    /// Returns what an agent wants.
+    pub fn by(agent: &'a Agent) -> Self {
+        Self { databases: &agent.db_configs, ..Self::named(&agent.tools) }
+    }
+
+    /// Returns the tools of these names; `all` stands for every one.
+    pub const fn named(names: &'a [String]) -> Self {
+        Self { names, allowed: None, databases: &[] }
+    }
+
+    /// Returns what of it is allowed, too: never more than was wanted before.
+    #[must_use]
+    pub fn narrowed(self, allowed: &'a [String]) -> Self {
+        Self { allowed: Some(allowed), ..self }
+    }
+
     /// Tells whether a tool is wanted.
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|wanted| wanted == name || wanted == ALL)
+        self.any(|wanted| wanted == name)
+    }
+
+    /// Tells whether every tool is wanted, or one whose name fits.
+    pub fn any(&self, fits: impl Fn(&str) -> bool) -> bool {
+        let among = |names: &[String]| names.iter().any(|name| name == ALL || fits(name));
+        among(self.names) && self.allowed.is_none_or(among)
+    }
+
+    /// Returns the databases that SQL may reach.
+    fn databases(&self, definitions: &Definitions) -> Vec<Arc<Database>> {
+        let named = |database: &Database| self.databases.iter().any(|name| *name == database.id || *name == database.name);
+        definitions.databases.iter().filter(|database| self.databases.is_empty() || named(database)).cloned().collect()
+    }
+
+    /// Tells whether a tool is wanted by just this name.
+    fn names(&self, name: &str) -> bool {
+        let among = |names: &[String]| names.iter().any(|other| other == name);
+        among(self.names) && self.allowed.is_none_or(|allowed| among(allowed) || allowed.iter().any(|other| other == ALL))
     }
 }
 
 impl Toolbox {
+    /// Makes the box. Nothing is started, opened or asked before a tool is.
+    pub fn new(config: &Config, vault: &Vault) -> io::Result<Self> {
+        let python = Python::new(config.python.clone(), own_program()?);
+        let mut built_in = vec![datetime::get_datetime(), python::run_python(&python)];
+        built_in.extend(vault::tools(vault));
+        Ok(Self {
+            built_in,
+            python,
+            network: Network::new(config.limits.http_tool_time),
+            databases: Arc::new(sql::Databases::new(&config.data_dir)),
+            servers: Arc::new(mcp::Servers::new(config)),
+        })
+    }
+
+    /// Returns the tool servers.
+    pub const fn servers(&self) -> &Arc<mcp::Servers> {
+        &self.servers
+    }
+
     /// Returns the tools that are wanted and can be had now, each name once: the built-in ones, those of `custom_tools.json`, those of tool servers.
-    #[expect(clippy::unused_async, reason = "tool servers are waited for")]
-    pub async fn tools(&self, _definitions: &Definitions, wanted: Wanted<'_>) -> Vec<Arc<dyn Tool>> {
-        let tools: Vec<Arc<dyn Tool>> = Vec::new();
+    pub async fn tools(&self, definitions: &Definitions, wanted: Wanted<'_>) -> Vec<Arc<dyn Tool>> {
+        let mut tools = self.of_this_server(definitions, wanted);
+        tools.extend(self.servers.tools(&definitions.mcp_servers, &definitions.settings, wanted).await);
         let mut names = HashSet::new();
-        let first = |tool: &Arc<dyn Tool>| wanted.has(&tool.description().name) && names.insert(tool.description().name.clone());
-        tools.into_iter().filter(first).collect()
+        tools.retain(|tool| names.insert(tool.description().name.clone()));
+        tools
+    }
+
+    /// Finds the tools that agents name and that nobody has. Those of tool servers are not asked for; their server has to be there.
+    pub fn missing(&self, definitions: &Definitions) -> Vec<Problem> {
+        let servers = mcp::Names::of(&definitions.mcp_servers);
+        let of_server = |name: &str| servers.iter().any(|server| server.fits(name));
+        let known = |name: &str| name == ALL || OF_AGENTS.contains(&name) || of_server(name) || self.knows(definitions, name);
+        let of_agent = |agent: &Arc<Agent>| -> Vec<Problem> {
+            let unknown = agent.tools.iter().filter(|name| !known(name));
+            let problem = |name| Problem::of_record(AGENTS_FILE, &agent.id, format!("tool `{name}` does not exist")).in_field("tools");
+            unknown.map(problem).collect()
+        };
+        definitions.agents.iter().flat_map(of_agent).collect()
+    }
+
+    /// Tells whether there is a tool of that name for anybody.
+    pub fn knows(&self, definitions: &Definitions, name: &str) -> bool {
+        let everything = [ALL.to_owned(), name.to_owned()];
+        let wanted = Wanted::named(&everything);
+        self.of_this_server(definitions, wanted).iter().any(|tool| tool.description().name == name)
+    }
+
+    fn of_this_server(&self, definitions: &Definitions, wanted: Wanted<'_>) -> Vec<Arc<dyn Tool>> {
+        let mut tools: Vec<Arc<dyn Tool>> = Vec::new();
+        let reach = self.network.reach(&definitions.settings);
+        let built_in = || self.built_in.iter().cloned().chain([fetch_url::tool("fetch_url", &reach)]);
+        tools.extend(built_in().filter(|tool| wanted.has(&tool.description().name)));
+        for (old, new) in OLD_NAMES.iter().filter(|(old, _)| wanted.names(old)) {
+            tools.extend(built_in().find(|tool| tool.description().name == *new).map(|tool| Renamed::tool(tool, old)));
+        }
+        let sql = sql::tools(&self.databases, &wanted.databases(definitions));
+        tools.extend(sql.into_iter().filter(|tool| wanted.has(&tool.description().name)));
+        for custom in definitions.custom_tools.iter().filter(|custom| wanted.has(&custom.name)) {
+            tools.push(match &custom.kind {
+                CustomKind::Http(call) => http::tool(custom, call, &reach),
+                CustomKind::Python { code } => python::custom(&self.python, custom, code),
+            });
+        }
+        tools
+    }
+}
+
+/// A tool under another name.
+struct Renamed {
+    tool: Arc<dyn Tool>,
+    description: Arc<ToolDescription>,
+}
+
+impl Renamed {
+    fn tool(tool: Arc<dyn Tool>, name: &str) -> Arc<dyn Tool> {
+        let description = ToolDescription { name: name.to_owned(), ..ToolDescription::clone(tool.description()) };
+        Arc::new(Self { tool, description: Arc::new(description) })
+    }
+}
+
+impl Tool for Renamed {
+    fn description(&self) -> &Arc<ToolDescription> {
+        &self.description
+    }
+
+    fn origin(&self) -> Origin {
+        self.tool.origin()
+    }
+
+    fn in_order(&self) -> bool {
+        self.tool.in_order()
+    }
+
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Output, Failure>> {
+        self.tool.call(call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_allowed_only_narrows() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (tools, allowed, has, other) in [
+            (&["a", "b"][..], &["a"][..], true, false),
+            (&["a"], &["a", "b"], true, false),
+            (&["all"], &["b"], false, true),
+            (&["a"], &["all"], true, false),
+            (&["all"], &[], false, false),
+            (&[], &["all"], false, false),
+        ] {
+            let (agent, allowed) = (Agent { tools: names(tools), ..Agent::default() }, names(allowed));
+            let wanted = Wanted::by(&agent).narrowed(&allowed);
+            assert_eq!((wanted.has("a"), wanted.has("b")), (has, other), "{tools:?} {allowed:?}");
+        }
     }
 }
