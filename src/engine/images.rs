@@ -23,6 +23,12 @@ pub(super) fn read(images: &[String]) -> Result<Vec<Image>> {
         .collect()
 }
 
+/// Tells whether what a tool calls an image is one, of a fitting size.
+pub(super) fn is_image(image: &Image) -> bool {
+    let bytes = FORGIVING.decode(image.base64.as_bytes()).unwrap_or_default();
+    bytes.len() <= IMAGE_BYTES && media_type(&bytes) == Some(image.media_type.as_str())
+}
+
 fn read_one(text: &str) -> Result<Image, String> {
     let base64 = match text.strip_prefix("data:") {
         None => text,

@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOw
 
 use crate::error::{Error, Reason};
 use crate::wire::v1::ChatEvent;
-use crate::wire::v1::chat_event::{Event, ReasoningDelta, TextDelta};
+use crate::wire::v1::chat_event::{Delegate, Event, ReasoningDelta, TextDelta};
 
 /// The most events that wait for a reader.
 const WAITING_EVENTS: usize = 32;
@@ -29,6 +29,8 @@ pub(super) struct Teller {
     events: mpsc::Sender<Box<Event>>,
     /// Text that found no room yet; more of it is joined to it.
     held: Option<Event>,
+    /// The sub-agent whose work is told.
+    delegate: Option<Delegate>,
 }
 
 /// The events of a chat. Dropping it ends the chat.
@@ -44,23 +46,38 @@ pub(super) fn channel(stop: CancellationToken) -> (Teller, ChatEvents, Cancellat
     let (sender, receiver) = mpsc::channel(WAITING_EVENTS);
     let gone = CancellationToken::new();
     let events = ChatEvents { events: receiver, stop: Box::pin(stop.cancelled_owned()), over: false, _presence: gone.clone().drop_guard() };
-    (Teller { events: sender, held: None }, events, gone)
+    (Teller { events: sender, held: None, delegate: None }, events, gone)
 }
 
 impl Teller {
+    /// Makes another teller for the same work, to the same reader.
+    pub(super) fn again(&self) -> Self {
+        Self { events: self.events.clone(), held: None, delegate: self.delegate.clone() }
+    }
+
+    /// Makes a teller for the work of a sub-agent, to the same reader.
+    pub(super) fn of(&self, delegate: Delegate) -> Self {
+        Self { events: self.events.clone(), held: None, delegate: Some(delegate) }
+    }
+
     /// Tells an event, after all text that is still held.
-    pub(super) async fn tell(&mut self, event: Event) -> Result<(), Gone> {
-        if let Some(held) = self.held.take() {
-            self.send(held).await?;
+    ///
+    /// The event goes into its box before anything waits: a future that held it whole would make every open chat larger.
+    pub(super) fn tell(&mut self, event: Event) -> impl Future<Output = Result<(), Gone>> {
+        let event = Box::new(self.tagged(event));
+        async move {
+            if let Some(held) = self.held.take() {
+                self.send(Box::new(held)).await?;
+            }
+            self.send(event).await
         }
-        self.send(event).await
     }
 
     /// Tells more of the answer's text, now or with what follows.
     pub(super) fn text(&mut self, text: String) {
         match &mut self.held {
             Some(Event::TextDelta(held)) => held.text.push_str(&text),
-            held => *held = Some(Event::TextDelta(TextDelta { text })),
+            held => *held = Some(Event::TextDelta(TextDelta { text, delegate: self.delegate.clone() })),
         }
         self.flush();
     }
@@ -70,9 +87,23 @@ impl Teller {
         match &mut self.held {
             Some(Event::ReasoningDelta(held)) => held.text.push_str(&text),
             // Text of the other kind that found no room is dropped: it is a hint, and the whole text follows.
-            held => *held = Some(Event::ReasoningDelta(ReasoningDelta { text })),
+            held => *held = Some(Event::ReasoningDelta(ReasoningDelta { text, delegate: self.delegate.clone() })),
         }
         self.flush();
+    }
+
+    /// Names the sub-agent in an event of its work.
+    fn tagged(&self, mut event: Event) -> Event {
+        let slot = match &mut event {
+            Event::Thinking(event) => &mut event.delegate,
+            Event::LlmThought(event) => &mut event.delegate,
+            Event::ToolExecution(event) => &mut event.delegate,
+            Event::ToolResult(event) => &mut event.delegate,
+            Event::ContextCompact(event) => &mut event.delegate,
+            _ => return event,
+        };
+        slot.clone_from(&self.delegate);
+        event
     }
 
     fn flush(&mut self) {
@@ -82,11 +113,11 @@ impl Teller {
         }
     }
 
-    async fn send(&mut self, event: Event) -> Result<(), Gone> {
-        match self.events.try_send(Box::new(event)) {
+    async fn send(&mut self, event: Box<Event>) -> Result<(), Gone> {
+        match self.events.try_send(event) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Gone),
-            Err(mpsc::error::TrySendError::Full(event)) => match timeout(STALL, self.events.send(event)).await {
+            Err(mpsc::error::TrySendError::Full(event)) => match Box::pin(timeout(STALL, self.events.send(event))).await {
                 Ok(Ok(())) => Ok(()),
                 _ => Err(Gone),
             },

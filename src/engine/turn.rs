@@ -1,129 +1,167 @@
-//! A turn: the model gets the conversation, its answer is told as it comes, and what was said is kept.
+//! A turn: the model and its tools go back and forth until there is an answer. One model call with the tools that it wants is a round;
+//! an agent's `max_turns` counts them.
 
-use futures_util::StreamExt;
-use tokio::time::Instant;
+use std::sync::Arc;
 
-use super::Engine;
-use super::chat::{Chat, failed};
+use super::act::Made;
+use super::ask::Answer;
+use super::context::{self, Summary};
+use super::scope::Scope;
 use super::teller::{Gone, Teller};
-use super::turnstile::Passage;
-use crate::error::{Error, Result};
-use crate::provider::{Chunk, Image, Kind, Message, ModelError, ModelRequest, Role, Usage};
-use crate::store::{self, NewTurn, Turn};
-use crate::wire::v1;
-use crate::wire::v1::chat_event::{Event, LlmThought, Response, Thinking};
+use super::tool_set::ToolSet;
+use super::{Engine, intent, prompt};
+use crate::definition::Agent;
+use crate::error::{Error, Reason};
+use crate::provider::{Image, Message, Model, Role, ToolCall, ToolResult};
+use crate::wire::v1::chat_event::{Event, LlmThought, Thinking};
 
 /// What an agent says when its model had nothing to say.
 const NOTHING_TO_SAY: &str = "I completed the requested actions.";
 
-/// A model's whole answer.
-struct Answer {
-    text: String,
-    usage: Usage,
+/// What an agent says when a tool wants its user to log in.
+const LOGIN_NEEDED: &str = "Authentication required.";
+
+/// The most images that the tools of one round may show to the model.
+const IMAGES: usize = 5;
+
+/// What is said with the images that tools return.
+const IMAGES_ABOVE: &str = "These images belong to the results of the tools above.";
+
+/// A turn that an agent is to take.
+pub(super) struct Turn {
+    /// What holds for the chat as a whole.
+    pub scope: Arc<Scope>,
+    /// The agent.
+    pub agent: Arc<Agent>,
+    /// Its model.
+    pub model: Model,
+    /// The model as the agent or the settings name it.
+    pub model_name: String,
+    /// The tools that it may use, and no others, whatever it hears on the way.
+    pub tools: ToolSet,
+    /// The conversation; the newest message is the question.
+    pub messages: Vec<Message>,
+    /// Where the question stands in the conversation.
+    pub question: usize,
+    /// What stands for the part of the conversation that was summarised.
+    pub summary: Summary,
+    /// Calls of tools that must not overtake each other pass here one at a time.
+    pub order: tokio::sync::Mutex<()>,
+}
+
+/// How a turn came out.
+pub(super) struct Outcome {
+    /// The answer.
+    pub content: String,
+    /// What kind of answer it is.
+    pub intent: String,
+    /// Whether the conversation is to keep it.
+    pub kept: bool,
+}
+
+/// Why a turn ended without an answer.
+pub(super) enum Stop {
+    /// Nobody listens any more.
+    Gone,
+    /// The agent failed.
+    Failed(Error),
+}
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Engine {
-    /// Lets the agent answer, and keeps the turn before its answer is told.
-    pub(super) async fn turn(&self, chat: &Chat, alone: Passage, teller: &mut Teller) -> Result<Result<Response>, Gone> {
-        teller.tell(Event::Thinking(Thinking { message: "Analyzing your request...".to_owned() })).await?;
-        let (message, answer) = match self.ask(chat, teller).await {
-            Ok(answered) => answered,
-            Err(error) => return Ok(Err(error)),
-        };
-        let silent = answer.text.trim().is_empty();
-        if !silent {
-            teller.tell(Event::LlmThought(LlmThought { thought: answer.text.clone(), turn: 1 })).await?;
-        }
-        let content = if silent { NOTHING_TO_SAY.to_owned() } else { answer.text };
-        if let Err(error) = self.keep(new_turn(chat, message, &content, answer.usage), alone).await {
-            return Ok(Err(error));
-        }
-        let usage = (answer.usage != Usage::default()).then(|| usage(answer.usage));
-        Ok(Ok(Response { content, intent: "chat".to_owned(), session_id: chat.session_id.clone(), usage }))
-    }
-
-    /// Keeps a turn. The next chat of the conversation waits for it, also if the caller of this one has left meanwhile.
-    async fn keep(&self, turn: NewTurn, alone: Passage) -> Result<()> {
-        let sessions = self.sessions.clone();
-        let kept = tokio::spawn(async move {
-            let _alone = alone;
-            sessions.append(turn).await
-        });
-        kept.await.map_err(Error::internal)?
-    }
-
-    /// Asks the model and tells its answer as it comes. Returns the message as the model got it as well.
-    async fn ask(&self, chat: &Chat, teller: &mut Teller) -> Result<(String, Answer)> {
-        let message = self.vault.expand(&chat.message).await?;
-        let mut messages = Vec::new();
-        if chat.continued {
-            let earlier = self.sessions.recent(&chat.session_id, &chat.agent.id, chat.history_tokens).await?;
-            messages = earlier.into_iter().flat_map(said).collect();
-        }
-        messages.push(Message { images: chat.images.clone(), ..Message::text(Role::User, message.clone()) });
-        let request = ModelRequest {
-            model: chat.model.name.clone(),
-            system: chat.agent.system_prompt.clone(),
-            messages,
-            tools: Vec::new().into(),
-            deadline: Instant::now() + chat.model_time,
-        };
-        let started = Instant::now();
-        let outcome = listen(chat, request, teller).await;
-        self.metrics.model_call(chat.model.family, started.elapsed(), outcome.as_ref().ok().map(|answer| answer.usage));
-        if let Ok(Answer { usage, .. }) = &outcome {
-            let (model, input, output) = (&chat.model_name, usage.input_tokens, usage.output_tokens);
-            tracing::info!(
-                model,
-                agent = chat.agent.id,
-                input_tokens = input,
-                output_tokens = output,
-                seconds = started.elapsed().as_secs_f64(),
-                "the model answered"
-            );
-        }
-        Ok((message, outcome.map_err(failed)?))
-    }
-}
-
-async fn listen(chat: &Chat, request: ModelRequest, teller: &mut Teller) -> Result<Answer, ModelError> {
-    let mut chunks = chat.model.provider.stream(request);
-    let mut text = String::new();
-    while let Some(chunk) = chunks.next().await {
-        match chunk? {
-            Chunk::Text(more) => {
-                text.push_str(&more);
-                teller.text(more);
+    /// Lets an agent take its turn.
+    pub(super) async fn take(self: &Arc<Self>, mut turn: Box<Turn>, teller: &mut Teller) -> Result<Outcome, Stop> {
+        let rounds = turn.agent.max_turns;
+        let (mut intent, mut best) = (intent::CHAT.to_owned(), String::new());
+        for round in 1..=rounds {
+            let message = "Analyzing your request...".to_owned();
+            teller.tell(Event::Thinking(Thinking { message, delegate: None })).await?;
+            // In boxes what is rarely on the way: every chat that waits for its model keeps room for all that is not.
+            Box::pin(self.compact(&mut turn, teller)).await?;
+            let request = turn.request(prompt::system(&turn, rounds - round));
+            let answer = self.ask(&turn, request, Some(&mut *teller)).await?;
+            tell_thought(&answer, round, teller).await?;
+            if answer.calls.is_empty() {
+                let content = if answer.text.trim().is_empty() { NOTHING_TO_SAY.to_owned() } else { answer.text };
+                return Ok(Outcome { content, intent, kept: true });
             }
-            Chunk::Reasoning(more) => teller.reasoning(more),
-            Chunk::Call(_) => {}
-            Chunk::End(usage) => return Ok(Answer { text, usage }),
+            if !answer.text.trim().is_empty() {
+                best.clone_from(&answer.text);
+            }
+            // A call of the last round has no round left in which its result could be told.
+            if round < rounds {
+                let made = Box::pin(self.act(&turn, &answer.calls, teller)).await?;
+                if made.iter().any(Made::wants_login) {
+                    return Ok(Outcome { content: LOGIN_NEEDED.to_owned(), intent: intent::LOGIN.to_owned(), kept: false });
+                }
+                intent = intent::after(&made).unwrap_or(intent);
+                turn.remember(answer, made);
+            }
+        }
+        if best.is_empty() {
+            return Err(Stop::Failed(out_of_rounds(&turn.agent)));
+        }
+        Ok(Outcome { content: best, intent, kept: true })
+    }
+}
+
+impl Turn {
+    /// Returns what the model is asked now.
+    fn request(&self, system: String) -> crate::provider::ModelRequest {
+        self.scope.request(&self.model, system, self.messages.clone(), self.tools.descriptions())
+    }
+
+    /// Adds a round to the conversation: what the model said, and what its tools returned.
+    fn remember(&mut self, answer: Answer, made: Vec<Made>) {
+        self.messages.push(Message::calls(answer.text, answer.calls));
+        let mut images: Vec<Image> = Vec::new();
+        let results = made.into_iter().map(|made| {
+            images.extend(made.images);
+            made.result
+        });
+        let mut results: Vec<ToolResult> = results.collect();
+        context::share(&mut results, &self.scope.definitions.settings);
+        self.messages.push(Message::results(results));
+        images.truncate(IMAGES);
+        if !images.is_empty() {
+            // Those of earlier rounds have been seen; sent again with every round they would outweigh everything else.
+            self.messages.retain(|message| message.text != IMAGES_ABOVE);
+            self.messages.push(Message { images, ..Message::text(Role::User, IMAGES_ABOVE) });
         }
     }
-    Err(ModelError::new(Kind::Garbled, "the answer broke off"))
 }
 
-/// Turns a kept turn into the two messages that it was.
-fn said(turn: Turn) -> [Message; 2] {
-    let images = turn.images.into_iter().map(|image| Image { media_type: image.media_type, base64: image.base64 }).collect();
-    [Message { images, ..Message::text(Role::User, turn.user) }, Message::text(Role::Assistant, turn.assistant)]
-}
-
-fn new_turn(chat: &Chat, user: String, assistant: &str, usage: Usage) -> NewTurn {
-    let images = chat.images.iter().map(|image| store::Image { media_type: image.media_type.clone(), base64: image.base64.clone() });
-    NewTurn {
-        session_id: chat.session_id.clone(),
-        agent_id: chat.agent.id.clone(),
-        agent_name: chat.agent.name.clone(),
-        user,
-        images: images.collect(),
-        assistant: assistant.to_owned(),
-        model: chat.model_name.clone(),
-        input_tokens: usage.input_tokens,
-        output_tokens: usage.output_tokens,
+async fn tell_thought(answer: &Answer, round: u32, teller: &mut Teller) -> Result<(), Gone> {
+    let thought = thought(&answer.text, &answer.calls);
+    if thought.trim().is_empty() {
+        return Ok(());
     }
+    teller.tell(Event::LlmThought(LlmThought { thought, turn: round, delegate: None })).await
 }
 
-fn usage(usage: Usage) -> v1::Usage {
-    v1::Usage { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens, cached_tokens: usage.cached_tokens }
+/// Writes what a model said as existing clients know it: a call is a JSON object with `tool` and `arguments`.
+fn thought(text: &str, calls: &[ToolCall]) -> String {
+    let calls =
+        calls.iter().map(|call| format!("{{\"tool\":{},\"arguments\":{}}}", serde_json::Value::from(call.name.as_str()), call.arguments));
+    let text = (!text.trim().is_empty()).then(|| text.to_owned());
+    text.into_iter().chain(calls).collect::<Vec<_>>().join("\n")
+}
+
+fn out_of_rounds(agent: &Agent) -> Error {
+    let (id, rounds) = (&agent.id, agent.max_turns);
+    Error::new(
+        Reason::AgentFailed,
+        format!("agent `{id}` called tools in all of its {rounds} turns and gave no answer; raise its `max_turns` or ask for less"),
+    )
 }

@@ -24,7 +24,9 @@ use crate::config::Config;
 use crate::engine::{Engine, Turnstile};
 use crate::metrics::Metrics;
 use crate::provider::{Models, Provider};
-use crate::store::{AdminToken, DataDirLock, DefinitionFiles, Keys, Sessions, Vault};
+use crate::store::{AdminToken, DataDirLock, DefinitionFiles, Keys, ModelCalls, Sessions, Store, Vault};
+use crate::tool::Toolbox;
+use crate::tool::mcp::Servers;
 use connection::Acceptor;
 
 /// What stops a start, told to the operator.
@@ -44,6 +46,10 @@ pub struct Server {
     acceptor: Arc<Acceptor>,
     keys: Keys,
     sessions: Sessions,
+    model_calls: ModelCalls,
+    servers: Arc<Servers>,
+    /// Chats that go on.
+    chats: TaskTracker,
     definitions: Arc<DefinitionFiles>,
     health: HealthReporter,
     ready: health::Readiness,
@@ -60,17 +66,26 @@ impl Server {
         let definitions = Arc::new(DefinitionFiles::open(&config.data_dir, &config.settings).map_err(|problems| lines(&problems))?);
         let keys = Keys::open(&config.data_dir)?;
         let admin = Arc::new(AdminToken::open(&config.data_dir, config.admin_token.as_ref())?);
-        let sessions = Sessions::open(&config.data_dir).await?;
+        let store = Store::open(&config.data_dir).await?;
+        let (sessions, model_calls) = (store.sessions(), store.model_calls());
         let metrics = Metrics::default();
         let streams = CancellationToken::new();
+        let vault = Vault::open(&config.data_dir);
+        let toolbox = Toolbox::new(&config, &vault)?;
+        let servers = toolbox.servers().clone();
+        let chats = TaskTracker::new();
         let engine = Arc::new(Engine {
             definitions: definitions.clone(),
             sessions: sessions.clone(),
-            vault: Vault::open(&config.data_dir),
+            model_calls: model_calls.clone(),
+            vault,
             models: Models::new(&config, local),
             metrics: metrics.clone(),
+            toolbox,
             model_time: config.limits.model_time,
+            tool_time: config.limits.tool_time,
             stop: streams.clone(),
+            tasks: chats.clone(),
             turnstile: Turnstile::default(),
         });
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -84,7 +99,23 @@ impl Server {
         };
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let acceptor = Arc::new(Acceptor::new(tls, config.limits.clone(), metrics));
-        Ok(Self { config, listener, grpc_listener, acceptor, keys, sessions, definitions, health, ready, entrances, streams, _lock: lock })
+        Ok(Self {
+            config,
+            listener,
+            grpc_listener,
+            acceptor,
+            keys,
+            sessions,
+            model_calls,
+            servers,
+            chats,
+            definitions,
+            health,
+            ready,
+            entrances,
+            streams,
+            _lock: lock,
+        })
     }
 
     /// Returns the address for REST and gRPC.
@@ -115,7 +146,9 @@ impl Server {
         if let Some(listener) = self.grpc_listener {
             tasks.spawn(self.acceptor.clone().accept(listener, self.entrances.grpc, no_more.clone()));
         }
-        tasks.spawn(self.definitions.watch(no_more.clone()));
+        tasks.spawn(self.model_calls.keep_recent(self.definitions.clone(), no_more.clone()));
+        tasks.spawn(self.definitions.clone().watch(no_more.clone()));
+        tasks.spawn(self.servers.clone().watch(self.definitions.clone(), no_more.clone()));
         tasks.spawn(self.keys.clone().watch(no_more.clone()));
         tasks.spawn(note_last_use(self.keys.clone(), no_more.clone()));
         tasks.close();
@@ -133,6 +166,10 @@ impl Server {
             self.streams.cancel();
             let _ = timeout(GOODBYE, tasks.wait()).await;
         }
+        // Chats whose callers are gone end at once, but what they have to keep comes first.
+        self.chats.close();
+        let _ = timeout(GOODBYE, self.chats.wait()).await;
+        self.servers.close().await;
         if let Err(error) = self.keys.flush_last_used().await {
             tracing::error!(%error, "the last use of keys could not be written");
         }

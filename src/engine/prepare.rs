@@ -1,0 +1,81 @@
+//! Gets a turn ready: the agent's model, its tools, and a conversation that the model can take.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::Engine;
+use super::assist::{self, Chain};
+use super::chat::failed;
+use super::context::Summary;
+use super::scope::Scope;
+use super::teller::Teller;
+use super::tool_set::ToolSet;
+use super::turn::Turn;
+use crate::definition::{Agent, Settings};
+use crate::error::{Error, Reason, Result};
+use crate::provider::{Message, Model};
+use crate::tool::Wanted;
+
+/// The model where neither the agent nor the settings name one.
+const DEFAULT_MODEL: &str = "ollama.mistral";
+
+/// A model under the name that users gave it.
+pub(super) struct NamedModel {
+    /// The model.
+    pub model: Model,
+    /// The name.
+    pub name: String,
+}
+
+impl Engine {
+    /// Finds the model of an agent; null, empty and `default` mean that of the settings.
+    pub(super) fn model_of(&self, agent: &Agent, settings: &Settings) -> Result<NamedModel> {
+        if agent.kind == "orchestrator" {
+            let detail = format!("agent `{}` runs an orchestration, which this server cannot do yet; choose another agent", agent.id);
+            return Err(Error::new(Reason::FailedPrecondition, detail));
+        }
+        let own = agent.model.as_deref().map(str::trim).filter(|model| !model.is_empty() && !model.eq_ignore_ascii_case("default"));
+        let name = own.or_else(|| settings.text("model")).unwrap_or(DEFAULT_MODEL);
+        Ok(NamedModel { model: self.models.resolve(name, settings).map_err(failed)?, name: name.to_owned() })
+    }
+
+    /// Gets the turn of an agent ready; the newest of the messages is the question.
+    pub(super) async fn turn(
+        self: &Arc<Self>,
+        scope: Arc<Scope>,
+        agent: Arc<Agent>,
+        chain: Chain,
+        mut messages: Vec<Message>,
+        teller: &Teller,
+    ) -> Result<Box<Turn>> {
+        let NamedModel { model, name } = self.model_of(&agent, &scope.definitions.settings)?;
+        // As they are now, not as they were when the chat began: a server that the operator took away meanwhile must not be started again.
+        let others = self.toolbox.tools(&self.definitions.current(), Wanted::by(&agent)).await;
+        let mut tools = assist::tools(self, &scope, &chain, &others, teller);
+        tools.extend(others);
+        if !model.sees {
+            messages.iter_mut().for_each(hide_images);
+        }
+        let question = messages.len().saturating_sub(1);
+        Ok(Box::new(Turn {
+            scope,
+            agent,
+            model,
+            model_name: name,
+            tools: ToolSet::new(tools),
+            messages,
+            question,
+            summary: Summary::default(),
+            order: Mutex::default(),
+        }))
+    }
+}
+
+/// Leaves a note where the images of an earlier turn were, which another model had seen.
+fn hide_images(message: &mut Message) {
+    if !message.images.is_empty() {
+        message.images.clear();
+        message.text += "\n[images that this model cannot see]";
+    }
+}
