@@ -36,9 +36,10 @@ impl Write for Gathering {
 
 /// Starts the log. What is still to be written is written when the guard is dropped.
 pub(super) fn start(config: &Config) -> Result<WorkerGuard, Failure> {
-    // genai logs the bodies of failed answers, which may repeat a key.
-    let filter: Targets =
-        format!("{},genai=off", config.log_filter).parse().map_err(|error| format!("`SYNAPSE_LOG` is `{}`: {error}", config.log_filter))?;
+    // genai logs the bodies of failed answers, which may repeat a key; rmcp logs what tool servers say, word by word.
+    let filter: Targets = format!("{},genai=off,rmcp=off", config.log_filter)
+        .parse()
+        .map_err(|error| format!("`SYNAPSE_LOG` is `{}`: {error}", config.log_filter))?;
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(Gathering(BufWriter::with_capacity(TOGETHER, stderr())));
     let (log, lines) = (tracing_subscriber::registry().with(filter), layer().with_writer(writer).with_ansi(false));
     if config.log_json {

@@ -5,10 +5,13 @@ mod chat;
 mod check;
 mod demo;
 mod first_call;
+mod import;
 mod keys;
 mod log;
 mod model;
 mod serve;
+mod sign_in;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,9 @@ pub enum Command {
     /// Makes, lists and revokes API keys.
     #[command(subcommand)]
     Keys(keys::KeyCommand),
+    /// Makes tools of an OpenAPI document, and signs in at tool servers.
+    #[command(subcommand)]
+    Tools(tools::ToolCommand),
     /// Gets the local model.
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -49,8 +55,9 @@ pub async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo => demo::demo(config).await,
         Command::Chat(chat) => chat::chat(chat, &config).await,
         Command::Keys(command) => keys::keys(command, &config).await,
+        Command::Tools(command) => tools::tools(command, &config).await,
         Command::Model(command) => model::model(command, &config).await,
-        Command::Check => Ok(check::check(&config)),
+        Command::Check => check::check(&config).await,
         Command::Openapi => {
             print!("{OPENAPI}");
             Ok(ExitCode::SUCCESS)

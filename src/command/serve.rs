@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, first_call, log, model};
 use crate::config::Config;
 use crate::provider::{Provider, weights};
+use crate::python::{Python, own_program};
 use crate::server::Server;
 use crate::store::{create_data_dir, write_starter};
 
@@ -26,6 +27,9 @@ pub(super) async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let stop = stop_signal()?;
     let server = open(&config).await?;
     println!("{}", listening(&server)?);
+    if config.python.unsandboxed {
+        tokio::spawn(tell_sandbox(config.clone()));
+    }
     if first {
         println!("Agents, an orchestration and settings to begin with were written to `{}`.", config.data_dir.display());
     }
@@ -50,6 +54,16 @@ pub(super) async fn open(config: &Config) -> Result<Server, Failure> {
     #[cfg(not(feature = "local"))]
     let local: Option<Arc<dyn Provider>> = None;
     Server::start(config.clone(), local).await
+}
+
+/// Says in the log what people's Python runs in. Only the operator who lets it go without a sandbox has to know at the start.
+async fn tell_sandbox(config: Config) {
+    let Ok(program) = own_program() else { return };
+    match Python::new(config.python, program).check().await {
+        Ok(readiness) if readiness.sandboxed => tracing::info!("{readiness}"),
+        Ok(readiness) => tracing::warn!("{readiness}"),
+        Err(fault) => tracing::warn!("Python does not run: {fault}"),
+    }
 }
 
 /// Raises the limit on open files, of which each connection is one, as far as a user may: where it starts is often 1,024.
