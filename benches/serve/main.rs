@@ -19,6 +19,7 @@
 
 mod load;
 mod program;
+mod tools;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -105,6 +106,7 @@ async fn measure() -> io::Result<()> {
     row("resident memory after that", &format!("{:.1} MB", server.memory()?), "");
     open_streams(&server, &request("POST", "/api/v1/chat/stream", r#"{"message": "x", "agent": "slow"}"#)).await?;
     server.stop().await?;
+    tools::measure(directory.path(), request).await?;
     println!("load average after:  {}", fs::read_to_string("/proc/loadavg")?.trim_end());
     Ok(())
 }

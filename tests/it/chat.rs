@@ -269,7 +269,7 @@ async fn what_is_said_is_not_in_the_log(#[values(Rest, Grpc)] dialect: Dialect) 
     let request = json!({"message": "between us @[note.txt]", "session_id": "s"});
     assert!(server.client(dialect).say(request.clone()).await.contains("the vault's words"));
     server.client(dialect).events(request).await;
-    server.logged("the model answered").await;
+    server.logged("the model was asked").await;
 }
 
 #[rstest]

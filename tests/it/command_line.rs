@@ -23,7 +23,7 @@ fn chat(server: &crate::support::Server, key: &str, arguments: &[&str]) -> Outpu
 
 #[test]
 fn chat_prints_the_answer_and_goes_on_with_a_session() {
-    let agents = json!([{"id": "a1", "name": "Alpha"}, {"id": "a2", "name": "Beta", "system_prompt": "B"}]);
+    let agents = json!([{"id": "a1", "name": "Alpha", "tools": []}, {"id": "a2", "name": "Beta", "system_prompt": "B", "tools": []}]);
     let server = Setup::new().agents(agents).script(json!({"text": "{system}{messages} größer", "chunk_chars": 2})).start();
     let first = chat(&server, &server.key, &["hello"]);
     assert_done(&first);

@@ -58,15 +58,22 @@ fn a_file_that_is_broken_at_the_start_stops_it() {
 #[test]
 fn check_names_every_problem_by_file_id_and_field() {
     let setup = Setup::new()
-        .agents(json!([{"id": "a1", "name": 7}, {"id": "a2", "name": "Two", "type": "orchestrator", "orchestration_id": "gone"}]))
+        .agents(json!([{"id": "a1", "name": 7, "tools": ["get_datetime", "sing"]}, {"id": "a2", "name": "Two", "type": "orchestrator", "orchestration_id": "gone"}]))
         .orchestrations(json!([{"id": "o1", "name": "One", "steps": [{"id": "s1", "name": "S", "type": "odd"}]}]))
         .file("settings.json", r#"{"strict_agents": "yes"}"#);
     let output = setup.run(&["check"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    for named in ["`user_agents.json`, `a1`, `name`: ", "`orchestrations.json`, `o1`", "`settings.json`, `strict_agents`: ", "`gone`"] {
+    for named in [
+        "`user_agents.json`, `a1`, `name`: ",
+        "`user_agents.json`, `a1`, `tools`: tool `sing` does not exist",
+        "`orchestrations.json`, `o1`",
+        "`settings.json`, `strict_agents`: ",
+        "`gone`",
+    ] {
         assert!(text.contains(named), "{named}: {text}");
     }
+    assert!(!text.contains("`get_datetime`"), "{text}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ async fn what_a_provider_says_does_not_leak(
         .start();
     let serving = tokio::spawn(async move {
         loop {
-            service.called().await.refuse(status, "content-type: application/json\r\nretry-after: 10000000000000000000\r\n", body).await;
+            service.called().await.respond(status, "content-type: application/json\r\nretry-after: 10000000000000000000\r\n", body).await;
         }
     });
     let client = server.client(dialect);

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::Dialect::Rest;
-use crate::support::{Server, Setup};
+use crate::support::{ModelService, Server, Setup};
 
 /// How we answer otherwise, each with its reason.
 const DEVIATIONS: [(&str, Deviation); 5] = [
@@ -13,8 +13,8 @@ const DEVIATIONS: [(&str, Deviation); 5] = [
     ("chat_badjson", Deviation::Refusal(400, "the body is not valid JSON: key must be a string at line 1 column 2")),
     // A failure is never an answer: the recorded `response` after `error` tells the provider's own words.
     ("chat_stream_error", Deviation::NoResponse),
-    // Agents call no tools yet; everything up to the model's answer is the same.
-    ("chat_stream_tool", Deviation::UntilTools),
+    // The recorded tool belonged to a server that the other product starts by itself; here a user wrote it, and the intent says so.
+    ("chat_stream_tool", Deviation::CustomTool),
     // The clock of the heartbeat is set to a fraction of its ten seconds, so that nobody waits; there may be more than one.
     ("chat_stream_heartbeat", Deviation::ManyHeartbeats),
 ];
@@ -22,8 +22,11 @@ const DEVIATIONS: [(&str, Deviation); 5] = [
 /// Events that we tell besides; clients ignore types that they do not know.
 const ADDED_EVENTS: [&str; 2] = ["text_delta", "reasoning_delta"];
 
-/// Fields that we tell besides, always last: tokens in answers and `response` events, and the reason of an `error` event.
-const ADDED_FIELDS: [&str; 2] = ["usage", "reason"];
+/// Fields that we tell besides, always last: tokens in answers and `response` events, the reason of an `error` event, and the id of a call.
+const ADDED_FIELDS: [&str; 3] = ["usage", "reason", "call_id"];
+
+/// What the recorded tool returned.
+const TOOL_ANSWER: &str = r#"{"echo": "\u00e9"}"#;
 
 /// Headers that are compared. The others name another server, its clock and its connection.
 const HEADERS: [&str; 4] = ["content-type", "www-authenticate", "cache-control", "x-accel-buffering"];
@@ -33,7 +36,7 @@ const HEADERS: [&str; 4] = ["content-type", "www-authenticate", "cache-control",
 enum Deviation {
     Refusal(u16, &'static str),
     NoResponse,
-    UntilTools,
+    CustomTool,
     ManyHeartbeats,
 }
 
@@ -81,10 +84,7 @@ impl Exchange {
                 (answer.status, answer.body) = (status, json!({"detail": detail}).to_string());
             }
             Some(Deviation::NoResponse) => answer.body = frames(&answer.body, |event| event["type"] != "response"),
-            Some(Deviation::UntilTools) => {
-                let end = answer.body.find("data: {\"type\": \"llm_thought\"").unwrap();
-                answer.body.truncate(end);
-            }
+            Some(Deviation::CustomTool) => answer.body = answer.body.replace(r#""intent": "chat""#, r#""intent": "custom_tool""#),
             Some(Deviation::ManyHeartbeats) | None => {}
         }
     }
@@ -101,7 +101,7 @@ fn frames(body: &str, keep: impl Fn(&Value) -> bool) -> String {
 }
 
 /// Returns a server like the one that was recorded, with the answer of the exchange.
-fn server(name: &str) -> Server {
+fn server(name: &str, tool: &ModelService) -> Server {
     let steps = |kinds: &[&str]| -> Value {
         let step = |(number, kind)| json!({"id": format!("s{}", number + 1), "name": "Step", "type": kind});
         kinds.iter().enumerate().map(step).collect()
@@ -121,9 +121,21 @@ fn server(name: &str) -> Server {
     let script = match name {
         "chat_500" | "chat_stream_error" => json!({"text": "", "error": "rejected"}),
         "chat_stream_heartbeat" => json!({"text": "late", "delay_ms": 500}),
+        "chat_stream_tool" => {
+            json!({"answers": [{"text": "", "calls": [{"tool": "echo", "arguments": {"text": "é"}}]}, {"text": "Done."}]})
+        }
         _ => json!({"text": "Hello."}),
     };
-    Setup::new().orchestrations(orchestrations).script(script).environment("SYNAPSE_HEARTBEAT", 0.3).start()
+    let tools = json!([{"name": "echo", "method": "POST", "url": tool.url()}]);
+    let agent = json!({"id": "a1", "name": "Alpha", "model": null, "description": "d", "tools": ["echo"]});
+    Setup::new()
+        .agents(json!([agent]))
+        .orchestrations(orchestrations)
+        .script(script)
+        .file("custom_tools.json", tools.to_string())
+        .setting("allow_private_addresses", true)
+        .environment("SYNAPSE_HEARTBEAT", 0.3)
+        .start()
 }
 
 async fn replay(server: &Server, name: &str, exchange: &Exchange) -> Answer {
@@ -190,12 +202,13 @@ async fn a_known_exchange_is_as_it_was(
     let path = format!("{}/tests/golden/{name}.http", env!("CARGO_MANIFEST_DIR"));
     let mut exchange = Exchange::read(&std::fs::read_to_string(path).unwrap());
     exchange.deviate(name);
-    let mut answer = replay(&server(name), name, &exchange).await;
+    let tool = ModelService::new().await;
+    let server = server(name, &tool);
+    let serving =
+        tokio::spawn(async move { tool.called().await.respond("200 OK", "content-type: application/json\r\n", TOOL_ANSWER).await });
+    let mut answer = replay(&server, name, &exchange).await;
+    serving.abort();
     answer.body = without_additions(name, &answer.body);
-    if deviation(name) == Some(Deviation::UntilTools) {
-        assert!(answer.body.starts_with(&exchange.answer.body), "{}", answer.body);
-        answer.body.truncate(exchange.answer.body.len());
-    }
     assert_eq!(answer, exchange.answer);
 }
 

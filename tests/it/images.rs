@@ -40,3 +40,15 @@ async fn images_that_are_too_many_or_none_are_refused(#[values(Rest, Grpc)] dial
         assert!(status == 400 && detail.starts_with(told), "{status}: {detail}");
     }
 }
+
+#[rstest]
+#[tokio::test]
+async fn a_model_that_does_not_see_gets_no_images(#[values(Rest, Grpc)] dialect: Dialect) {
+    let server = Setup::new().script(json!({"text": "{images} {message}", "sees": false})).start();
+    let client = server.client(dialect);
+    let request = json!({"message": "look", "images": [PIXEL]});
+    let detail = "`images` cannot be taken: model `scripted.it` of agent `a1` does not see images; choose another agent";
+    assert_eq!(client.chat(request.clone()).await, refused(400, detail));
+    assert_eq!(client.stream(request).await.err(), Some(refused(400, detail)));
+    assert_eq!(client.say(json!({"message": "hi", "images": []})).await, "0 hi");
+}

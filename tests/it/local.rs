@@ -12,7 +12,7 @@ use crate::support::{Setup, joined};
 #[tokio::test]
 async fn the_local_model_knows_the_capital_of_france(#[values(Rest, Grpc)] dialect: Dialect) {
     let models = concat!(env!("CARGO_TARGET_TMPDIR"), "/models");
-    let agents = json!([{"id": "a1", "name": "Alpha", "system_prompt": "You are a helpful assistant."}]);
+    let agents = json!([{"id": "a1", "name": "Alpha", "system_prompt": "You are a helpful assistant.", "tools": []}]);
     weights::fetch(models.as_ref(), None, |_| ()).await.unwrap();
     let setup = Setup::new().agents(agents).setting("model", "local.smollm2-135m-instruct").environment("SYNAPSE_MODEL_DIR", models);
     let server = setup.start();

@@ -7,7 +7,7 @@ use crate::support::Dialect::{self, Grpc, Rest};
 use crate::support::{Client, Server, Setup, answered, refused};
 
 async fn with_sessions(dialect: Dialect) -> (Server, Client) {
-    let agents = json!([{"id": "a1", "name": "Alpha"}, {"id": "a2", "name": "Beta"}]);
+    let agents = json!([{"id": "a1", "name": "Alpha", "tools": []}, {"id": "a2", "name": "Beta", "tools": []}]);
     let server = Setup::new().agents(agents).start();
     let client = server.client(dialect);
     for (session, agent) in [("one", "a1"), ("two", "a2"), ("three", "a1"), ("one", "a2"), ("one", "a1")] {

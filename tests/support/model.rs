@@ -1,4 +1,4 @@
-//! A model service over HTTP that does exactly what a test tells it to, byte by byte.
+//! A service over HTTP, a model or a tool, that does exactly what a test tells it to, byte by byte.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 
-/// A service that speaks OpenAI's protocol as far as the test makes it.
+/// A service that answers as the test makes it: as a model in the protocol of OpenAI, or as a tool.
 pub(crate) struct ModelService {
     listener: TcpListener,
 }
@@ -47,7 +47,7 @@ fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.to_ascii_lowercase().split_once("content-length: ").and_then(|(_, rest)| rest.lines().next()?.parse::<usize>().ok());
-    body.len() >= length.unwrap()
+    body.len() >= length.unwrap_or(0)
 }
 
 impl Connection {
@@ -67,17 +67,22 @@ impl Connection {
         self.send(&format!("data: {piece}\n\n")).await;
     }
 
-    /// Answers with a text, from the beginning to the end.
-    pub(crate) async fn answer(&mut self, text: &str) {
-        self.begin().await;
-        self.say(text).await;
-        let end = serde_json::json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+    /// Ends a stream of an answer.
+    pub(crate) async fn end(&mut self, reason: &str) {
+        let end = serde_json::json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]});
         self.send(&format!("data: {end}\n\ndata: [DONE]\n\n")).await;
         self.stream.shutdown().await.unwrap();
     }
 
+    /// Answers with a text, from the beginning to the end.
+    pub(crate) async fn answer(&mut self, text: &str) {
+        self.begin().await;
+        self.say(text).await;
+        self.end("stop").await;
+    }
+
     /// Answers with a status and a body.
-    pub(crate) async fn refuse(mut self, status: &str, headers: &str, body: &str) {
+    pub(crate) async fn respond(mut self, status: &str, headers: &str, body: &str) {
         let length = body.len();
         self.send(&format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}")).await;
     }

@@ -28,7 +28,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// One agent, `a1` or `Alpha`, that repeats what it hears.
+    /// One agent without tools, `a1` or `Alpha`, that repeats what it hears.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let unlike_others = |what: &str| hex(&Sha256::digest(format!("{what} {}", directory.path().display())));
@@ -47,12 +47,17 @@ impl Setup {
         std::fs::create_dir(directory.path().join("data")).unwrap();
         let secrets = vec![key.clone(), admin.clone()];
         let setup = Self { directory, environment, key, admin, settings: json!({"model": "scripted.echo"}), secrets };
-        setup.agents(json!([{"id": "a1", "name": "Alpha", "model": null, "description": "d"}])).keys(&[])
+        setup.agents(json!([{"id": "a1", "name": "Alpha", "model": null, "description": "d", "tools": []}])).keys(&[])
     }
 
     /// Writes the agents.
     pub(crate) fn agents(self, agents: impl Into<Value>) -> Self {
         self.file("user_agents.json", agents.into().to_string())
+    }
+
+    /// Gives the agent every tool that there is.
+    pub(crate) fn all_tools(self) -> Self {
+        self.agents(json!([{"id": "a1", "name": "Alpha", "tools": ["all"]}]))
     }
 
     /// Writes the orchestrations.
