@@ -45,6 +45,13 @@ function added(event: ChatEvent): string {
     case "thinking":
       assert.ok(event.message);
       return "";
+    case "tool_execution":
+    case "tool_result":
+      assert.ok(event.tool_name);
+      return "";
+    case "context_compact":
+      assert.ok(event.chars_after < event.chars_before);
+      return "";
     case "reasoning_delta":
     case "done":
       return "";
