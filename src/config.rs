@@ -26,6 +26,9 @@ const PROVIDER_KEYS: [(&str, &str); 10] = [
 /// The variables that child processes get: where programs and files are, who runs them, and in which language they speak.
 const CHILD_VARIABLES: [&str; 5] = ["PATH", "HOME", "LANG", "TMPDIR", "USER"];
 
+/// Where programs are looked for if the environment has no `PATH`.
+const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// Everything the environment says. `README.md` has the table of names, defaults and units.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -141,7 +144,7 @@ impl Config {
             settings: BTreeMap::new(),
             url: get("SYNAPSE_URL"),
             api_key: get("SYNAPSE_API_KEY").map(SecretString::from),
-            child_environment: CHILD_VARIABLES.into_iter().filter_map(|name| Some((name, get(name)?))).collect(),
+            child_environment: CHILD_VARIABLES.into_iter().filter_map(|name| Some((name, child_variable(&get, name)?))).collect(),
             log_json: reader.or("SYNAPSE_LOG_JSON", false),
             log_filter: get("SYNAPSE_LOG").unwrap_or_else(|| "info".to_owned()),
         };
@@ -215,7 +218,7 @@ impl Reader<'_> {
     fn python(&mut self) -> PythonSettings {
         PythonSettings {
             interpreter: (self.get)("SYNAPSE_PYTHON").unwrap_or_else(|| "python3".to_owned()).into(),
-            search_path: (self.get)("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            search_path: (self.get)("PATH").unwrap_or_else(|| SEARCH_PATH.to_owned()),
             unsandboxed: self.within("SYNAPSE_UNSANDBOXED_PYTHON", 0, 0, 1) == 1,
             workers: self.within("SYNAPSE_PYTHON_WORKERS", 4, 1, 1000),
         }
@@ -239,6 +242,11 @@ impl Reader<'_> {
         }
         Some(token.into())
     }
+}
+
+/// Returns a variable of child processes, which always have a `PATH`.
+fn child_variable(get: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    get(name).or_else(|| (name == "PATH").then(|| SEARCH_PATH.to_owned()))
 }
 
 fn split(list: &str) -> Vec<String> {
