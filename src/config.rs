@@ -144,7 +144,7 @@ impl Config {
             settings: BTreeMap::new(),
             url: get("SYNAPSE_URL"),
             api_key: get("SYNAPSE_API_KEY").map(SecretString::from),
-            child_environment: CHILD_VARIABLES.into_iter().filter_map(|name| Some((name, child_variable(&get, name)?))).collect(),
+            child_environment: CHILD_VARIABLES.into_iter().filter_map(|name| Some((name, child_variable(get, name)?))).collect(),
             log_json: reader.or("SYNAPSE_LOG_JSON", false),
             log_filter: get("SYNAPSE_LOG").unwrap_or_else(|| "info".to_owned()),
         };
