@@ -32,9 +32,10 @@ ANSWERS = [
 def serve(data):
     """Starts the server and returns it with its address and a key."""
     environment = {**os.environ, "SYNAPSE_DATA_DIR": data, "SYNAPSE_BACKEND_PORT": "0", "SYNAPSE_MODEL_FETCH": "false"}
+    # Before the start: a running server takes a second to see a new key.
+    key = subprocess.run([synapse, "keys", "create", "chat"], env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
     server = subprocess.Popen([synapse, "serve"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     address = next(line for line in server.stdout if line.startswith("listening on ")).split()[2]
-    key = subprocess.run([synapse, "keys", "create", "chat"], env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
     return server, address, key
 
 
