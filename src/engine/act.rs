@@ -92,11 +92,10 @@ impl Engine {
         let outcome =
             if place < CALLS { self.attempt(turn, call).await } else { Err(format!("Error: more than {CALLS} calls in one answer")) };
         let settings = &turn.scope.definitions.settings;
-        let (text, mut images, origin) = match outcome {
+        let (mut text, mut images, origin) = match outcome {
             Ok((output, origin)) => (self.shorten(turn, &call.name, output.text).await, output.images, Some(origin)),
             Err(refusal) => (cut_long(settings, refusal, "it is a failure"), Vec::new(), None),
         };
-        let mut text = text;
         if !turn.model.sees && !images.is_empty() {
             text += "\n[the result has images, which cannot be shown to this model]";
             images.clear();

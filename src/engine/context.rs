@@ -1,5 +1,7 @@
 //! Keeps a conversation within what a model can read: old results of tools are shortened first, then the middle is summarised.
 
+use std::borrow::Cow;
+
 use super::Engine;
 use super::teller::Teller;
 use super::turn::{Stop, Turn};
@@ -138,10 +140,10 @@ fn length(messages: &[Message]) -> usize {
 }
 
 /// Returns everything in a message that is text.
-fn texts(message: &Message) -> impl Iterator<Item = String> {
-    let calls = message.calls.iter().map(|call| format!("{} {}", call.name, call.arguments));
-    let results = message.results.iter().map(|result| result.text.clone());
-    std::iter::once(message.text.clone()).chain(calls).chain(results).filter(|text| !text.is_empty())
+fn texts(message: &Message) -> impl Iterator<Item = Cow<'_, str>> {
+    let calls = message.calls.iter().map(|call| Cow::Owned(format!("{} {}", call.name, call.arguments)));
+    let results = message.results.iter().map(|result| Cow::Borrowed(&*result.text));
+    std::iter::once(Cow::Borrowed(&*message.text)).chain(calls).chain(results).filter(|text| !text.is_empty())
 }
 
 /// Writes a conversation as people read it.

@@ -12,7 +12,7 @@ use super::tool_set::ToolSet;
 use super::{Engine, intent, prompt};
 use crate::definition::Agent;
 use crate::error::{Error, Reason};
-use crate::provider::{Image, Message, Model, Role, ToolCall, ToolResult};
+use crate::provider::{Image, Message, Model, ModelRequest, Role, ToolCall, ToolResult};
 use crate::wire::v1::chat_event::{Event, LlmThought, Thinking};
 
 /// What an agent says when its model had nothing to say.
@@ -118,7 +118,7 @@ impl Engine {
 
 impl Turn {
     /// Returns what the model is asked now.
-    fn request(&self, system: String) -> crate::provider::ModelRequest {
+    fn request(&self, system: String) -> ModelRequest {
         self.scope.request(&self.model, system, self.messages.clone(), self.tools.descriptions())
     }
 

@@ -92,7 +92,7 @@ impl Reach {
         let host = host_of(&request.url);
         let begun = Instant::now();
         let deadline = deadline.min(begun + self.time);
-        let late = |_| Failure::new(format!("`{host}` gave no whole answer within {:.0?}", deadline - begun));
+        let late = |_| Failure::new(format!("`{host}` gave no whole answer within {:.1} s", (deadline - begun).as_secs_f64()));
         timeout_at(deadline, self.exchange(request, limit)).await.map_err(late)?
     }
 

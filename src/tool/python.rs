@@ -25,7 +25,7 @@ const PRINTED_CHARACTERS: usize = 20_000;
 const ARGUMENTS: &str = "_args";
 
 /// What a model is told of `run_python`.
-const RUN_PYTHON: &str = "Runs a Python 3 program and returns what the variable `result` holds in the end, or else what was printed. \
+const ABOUT: &str = "Runs a Python 3 program and returns what the variable `result` holds in the end, or else what was printed. \
     Use it to calculate, to parse and to transform data. The standard library is there; files, network and other programs are not, \
     and nothing is kept from one call to the next.";
 
@@ -37,11 +37,17 @@ struct PythonTool {
     code: Option<String>,
 }
 
-/// Makes the tool that runs the code of a model.
-pub fn run_python(python: &Python) -> Arc<dyn Tool> {
+/// The name of the tool that runs the code of a model.
+pub const RUN_PYTHON: &str = "run_python";
+
+/// The name by which existing agents know it.
+pub const EXECUTE_PYTHON: &str = "execute_python";
+
+/// Makes the tool that runs the code of a model, under one of its names.
+pub fn run_python(name: &str, python: &Python) -> Arc<dyn Tool> {
     let code = json!({"type": "string", "description": "the source of the program"});
     let schema = json!({"type": "object", "properties": {"code": code}, "required": ["code"], "additionalProperties": false});
-    let description = ToolDescription { name: "run_python".to_owned(), description: RUN_PYTHON.to_owned(), schema };
+    let description = ToolDescription { name: name.to_owned(), description: ABOUT.to_owned(), schema };
     Arc::new(PythonTool { description: Arc::new(description), python: python.clone(), code: None })
 }
 

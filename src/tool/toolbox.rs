@@ -4,20 +4,16 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-
-use super::{Call, Failure, Network, Origin, Output, Tool, datetime, fetch_url, http, mcp, python, sql, vault};
+use super::fetch_url::{FETCH_URL, SCRAPE_URL};
+use super::python::{EXECUTE_PYTHON, RUN_PYTHON};
+use super::{Network, Tool, datetime, fetch_url, http, mcp, python, sql, vault};
 use crate::config::Config;
 use crate::definition::{AGENTS_FILE, Agent, CustomKind, Database, Problem};
-use crate::provider::ToolDescription;
 use crate::python::{Python, own_program};
 use crate::store::{Definitions, Vault};
 
 /// The name that stands for every tool.
 const ALL: &str = "all";
-
-/// Names under which existing agents know built-in tools, and what those are called here.
-const OLD_NAMES: [(&str, &str); 2] = [("execute_python", "run_python"), ("scrape_url", "fetch_url")];
 
 /// Tools that the engine makes for agents that name them: agents that work for other agents.
 const OF_AGENTS: [&str; 2] = ["delegate_to_agent", "spawn_subtask"];
@@ -87,7 +83,7 @@ impl Toolbox {
     /// Makes the box. Nothing is started, opened or asked before a tool is.
     pub fn new(config: &Config, vault: &Vault) -> io::Result<Self> {
         let python = Python::new(config.python.clone(), own_program()?);
-        let mut built_in = vec![datetime::get_datetime(), python::run_python(&python)];
+        let mut built_in = vec![datetime::get_datetime(), python::run_python(RUN_PYTHON, &python)];
         built_in.extend(vault::tools(vault));
         Ok(Self {
             built_in,
@@ -135,10 +131,16 @@ impl Toolbox {
     fn of_this_server(&self, definitions: &Definitions, wanted: Wanted<'_>) -> Vec<Arc<dyn Tool>> {
         let mut tools: Vec<Arc<dyn Tool>> = Vec::new();
         let reach = self.network.reach(&definitions.settings);
-        let built_in = || self.built_in.iter().cloned().chain([fetch_url::tool("fetch_url", &reach)]);
-        tools.extend(built_in().filter(|tool| wanted.has(&tool.description().name)));
-        for (old, new) in OLD_NAMES.iter().filter(|(old, _)| wanted.names(old)) {
-            tools.extend(built_in().find(|tool| tool.description().name == *new).map(|tool| Renamed::tool(tool, old)));
+        tools.extend(self.built_in.iter().filter(|tool| wanted.has(&tool.description().name)).cloned());
+        if wanted.has(FETCH_URL) {
+            tools.push(fetch_url::tool(FETCH_URL, &reach));
+        }
+        // Under their old names only for agents that name them so.
+        if wanted.names(SCRAPE_URL) {
+            tools.push(fetch_url::tool(SCRAPE_URL, &reach));
+        }
+        if wanted.names(EXECUTE_PYTHON) {
+            tools.push(python::run_python(EXECUTE_PYTHON, &self.python));
         }
         let sql = sql::tools(&self.databases, &wanted.databases(definitions));
         tools.extend(sql.into_iter().filter(|tool| wanted.has(&tool.description().name)));
@@ -149,37 +151,6 @@ impl Toolbox {
             });
         }
         tools
-    }
-}
-
-/// A tool under another name.
-struct Renamed {
-    tool: Arc<dyn Tool>,
-    description: Arc<ToolDescription>,
-}
-
-impl Renamed {
-    fn tool(tool: Arc<dyn Tool>, name: &str) -> Arc<dyn Tool> {
-        let description = ToolDescription { name: name.to_owned(), ..ToolDescription::clone(tool.description()) };
-        Arc::new(Self { tool, description: Arc::new(description) })
-    }
-}
-
-impl Tool for Renamed {
-    fn description(&self) -> &Arc<ToolDescription> {
-        &self.description
-    }
-
-    fn origin(&self) -> Origin {
-        self.tool.origin()
-    }
-
-    fn in_order(&self) -> bool {
-        self.tool.in_order()
-    }
-
-    fn call(&self, call: Call) -> BoxFuture<'static, Result<Output, Failure>> {
-        self.tool.call(call)
     }
 }
 

@@ -168,6 +168,18 @@ async fn an_agent_gets_exactly_what_its_tools_say(#[values(Rest, Grpc)] dialect:
     assert!(!names.iter().any(|name| name.contains("agent") || name.contains("key") || name.contains("setting")), "{names:?}");
 }
 
+#[rstest]
+#[tokio::test]
+async fn agents_that_name_tools_as_they_were_called_have_them_under_those_names(#[values(Rest, Grpc)] dialect: Dialect) {
+    let agents =
+        json!([{"id": "a1", "name": "Alpha", "tools": ["scrape_url", "execute_python"]}, {"id": "a2", "name": "All", "tools": ["all"]}]);
+    let server = Setup::new().agents(agents).script(json!({"text": "{tools}"})).start();
+    let client = server.client(dialect);
+    assert_eq!(client.say(json!({"message": "hi"})).await, "scrape_url, execute_python");
+    let all = client.say(json!({"message": "hi", "agent": "a2"})).await;
+    assert!(all.contains("fetch_url") && !all.contains("scrape_url") && !all.contains("execute_python"), "{all}");
+}
+
 /// Whatever a tool says, the tools of the turn stay those of the agent.
 #[rstest]
 #[tokio::test]
@@ -218,7 +230,7 @@ async fn a_tool_that_never_returns_is_given_up(#[values(Rest, Grpc)] dialect: Di
     let server = setup(&service, json!([{"calls": [call("x")]}, {"text": "{results}"}])).environment("SYNAPSE_TOOL_TIMEOUT", 0.2).start();
     let client = server.client(dialect);
     let (told, called) = tokio::join!(client.say(json!({"message": "hi"})), service.called());
-    assert!(told.starts_with("Error: ") && told.ends_with(" gave no whole answer within 200ms"), "{told}");
+    assert!(told.starts_with("Error: ") && told.contains(" gave no whole answer within "), "{told}");
     called.closed().await;
 }
 

@@ -74,7 +74,7 @@ async fn the_deadline_of_the_call_ends_it() {
 
 #[tokio::test]
 async fn run_python_runs_what_a_model_writes() {
-    let tool = tools::run_python(&python());
+    let tool = tools::run_python("run_python", &python());
     assert_eq!((tool.origin(), tool.description().name.as_str()), (Origin::BuiltIn, "run_python"));
     assert_eq!(tool.description().schema["required"], json!(["code"]));
     let run = async |code: &str| tool.call(call(json!({"code": code}))).await;
