@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Problem;
@@ -17,7 +18,7 @@ const KINDS: [&str; 6] = ["conversational", "analysis", "code", "orchestrator", 
 const DEFAULT_MAX_TURNS: u32 = 30;
 
 /// One agent.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Agent {
     /// Identifies the agent.
     pub id: String,

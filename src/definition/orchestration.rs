@@ -2,34 +2,21 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Problem;
 use super::record::{Record, records};
+use super::step::{Step, step};
 
 /// The file of the orchestrations, inside the data directory.
 pub const ORCHESTRATIONS_FILE: &str = "orchestrations.json";
 
-/// Types that a step may have.
-const KINDS: [&str; 14] = [
-    "agent",
-    "llm",
-    "tool",
-    "evaluator",
-    "parallel",
-    "merge",
-    "loop",
-    "human",
-    "transform",
-    "extract_json",
-    "if_else",
-    "switch",
-    "print",
-    "end",
-];
+/// The steps of a run where the record names no number.
+const MAX_TOTAL_TURNS: u32 = 100;
 
 /// A graph of steps.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Orchestration {
     /// Identifies the orchestration.
     pub id: String,
@@ -43,36 +30,14 @@ pub struct Orchestration {
     pub edges: Vec<Value>,
     /// Where a run begins; empty for a run that ends at once.
     pub entry_step_id: String,
-}
-
-/// One step.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// Identifies the step inside its orchestration.
-    pub id: String,
-    /// What people call it; the id where the record has no name.
-    pub name: String,
-    /// The label, if someone wrote one.
-    pub label: String,
-    /// The `type`, as it is written.
-    pub kind: String,
-    /// The agent as it is written: empty where the key is missing, nothing where it is null.
-    pub agent_id: Option<String>,
-    /// Whatever the record lists as predecessors, for clients to read; routing does not use them.
-    pub depends_on: Vec<String>,
-    /// What a person is asked for: objects with any values, lists of options included.
-    pub human_fields: Vec<Map<String, Value>>,
-    /// Every way out of this step, in the order of their fields.
-    pub ways: Vec<Way>,
-}
-
-/// A reference from a step to another one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
-    /// The field that holds it.
-    pub field: String,
-    /// The step it leads to.
-    pub step_id: String,
+    /// What the state begins with, and what a form for it asks for: `{key: {type, default, description}}`.
+    pub state_schema: Map<String, Value>,
+    /// The most steps of a run, those inside branches and loops not counted; 100 by default.
+    pub max_total_turns: u32,
+    /// The most that the models of a run may cost, in US dollars; nothing for no limit.
+    pub max_total_cost_usd: Option<f64>,
+    /// The most minutes that a run may work, the waits for people not counted; that of the server by default.
+    pub timeout_minutes: Option<u32>,
 }
 
 /// Reads orchestrations. It fails only if nothing of the file can be used.
@@ -88,55 +53,13 @@ fn orchestration(record: &mut Record) -> Orchestration {
         steps: record.records("steps", step),
         edges: record.values("edges"),
         entry_step_id: record.text("entry_step_id"),
+        state_schema: record.object("state_schema").unwrap_or_default(),
+        max_total_turns: record.count("max_total_turns").filter(|turns| *turns > 0).unwrap_or(MAX_TOTAL_TURNS),
+        max_total_cost_usd: record.number("max_total_cost_usd"),
+        timeout_minutes: record.count("timeout_minutes").filter(|minutes| *minutes > 0),
     };
     report_dead_ends(&orchestration, record);
     orchestration
-}
-
-fn step(record: &mut Record) -> Step {
-    Step {
-        id: record.id(),
-        name: record.maybe_text("name").unwrap_or_else(|| record.id()),
-        label: record.text("label"),
-        kind: kind(record),
-        agent_id: record.text_as_written("agent_id"),
-        depends_on: record.texts("depends_on"),
-        human_fields: record.objects("human_fields"),
-        ways: ways(record),
-    }
-}
-
-fn kind(record: &mut Record) -> String {
-    let kind = record.text("type");
-    if !KINDS.contains(&kind.as_str()) {
-        record.report("type", format!("`{kind}` is no type of step; write one of `{}`", KINDS.join("`, `")));
-    }
-    kind
-}
-
-fn ways(record: &mut Record) -> Vec<Way> {
-    let mut ways = Vec::new();
-    let mut add = |field: String, step_id: Option<String>| {
-        let step_id = step_id.filter(|id| !id.is_empty());
-        ways.extend(step_id.map(|step_id| Way { field, step_id }));
-    };
-    for field in ["next_step_id", "if_true_step_id", "if_false_step_id", "switch_default_step_id"] {
-        add(field.to_owned(), record.maybe_text(field));
-    }
-    for field in ["route_map", "switch_cases"] {
-        for (label, step_id) in record.text_map(field) {
-            add(format!("{field}.{label}"), step_id);
-        }
-    }
-    for (position, step_id) in record.texts("loop_step_ids").into_iter().enumerate() {
-        add(format!("loop_step_ids[{position}]"), Some(step_id));
-    }
-    for (position, branch) in record.text_lists("parallel_branches").into_iter().enumerate() {
-        for step_id in branch {
-            add(format!("parallel_branches[{position}]"), Some(step_id));
-        }
-    }
-    ways
 }
 
 /// Reports ways that lead nowhere and a missing beginning.
@@ -148,7 +71,7 @@ fn report_dead_ends(orchestration: &Orchestration, record: &mut Record) {
         record.report("entry_step_id", format!("step `{}` does not exist", orchestration.entry_step_id));
     }
     for step in &orchestration.steps {
-        for way in step.ways.iter().filter(|way| !exists(&way.step_id)) {
+        for way in step.ways().iter().filter(|way| !exists(&way.step_id)) {
             record.report(&format!("steps.{}.{}", step.id, way.field), format!("step `{}` does not exist", way.step_id));
         }
     }
@@ -156,6 +79,7 @@ fn report_dead_ends(orchestration: &Orchestration, record: &mut Record) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::step::Work;
     use super::*;
 
     fn read(text: &str) -> (Vec<Arc<Orchestration>>, Vec<String>) {
@@ -231,7 +155,8 @@ mod tests {
         let text = r#"[{"id": "o1", "entry_step_id": "h", "steps": [
             {"id": "h", "type": "human", "human_fields": [{"key": "k", "options": ["yes", "no"], "max": 3}]}]}]"#;
         let (orchestrations, problems) = read(text);
-        assert_eq!(orchestrations[0].steps[0].human_fields[0]["options"], serde_json::json!(["yes", "no"]));
+        let Work::Human { fields, .. } = &orchestrations[0].steps[0].work else { panic!("a human step") };
+        assert_eq!(fields[0]["options"], serde_json::json!(["yes", "no"]));
         assert_eq!(problems, [""; 0]);
     }
 }

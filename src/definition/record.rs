@@ -132,9 +132,25 @@ impl<'a> Record<'a> {
         self.take(field, "a whole number from 0 up", |value| value.as_u64().and_then(|count| u32::try_from(count).ok()))
     }
 
+    /// Returns a number from 0 up.
+    pub(super) fn number(&mut self, field: &str) -> Option<f64> {
+        self.take(field, "a number from 0 up", |value| value.as_f64().filter(|number| *number >= 0.0))
+    }
+
+    /// Returns one of the words that a field may have.
+    pub(super) fn choice(&mut self, field: &str, words: &[&'static str]) -> Option<&'static str> {
+        let wanted = format!("one of `{}`", words.join("`, `"));
+        self.take(field, &wanted, |value| words.iter().copied().find(|word| value.as_str() == Some(*word)))
+    }
+
+    /// Returns a switch, or nothing where it is missing or wrong.
+    pub(super) fn maybe_flag(&mut self, field: &str) -> Option<bool> {
+        self.take(field, "`true` or `false`", Value::as_bool)
+    }
+
     /// Returns a switch, off by default.
     pub(super) fn flag(&mut self, field: &str) -> bool {
-        self.take(field, "`true` or `false`", Value::as_bool).unwrap_or_default()
+        self.maybe_flag(field).unwrap_or_default()
     }
 
     /// Returns any values, none by default.
@@ -200,6 +216,13 @@ impl<'a> Record<'a> {
             }
         }
         objects
+    }
+
+    /// Returns what `read` makes of an object inside this one.
+    pub(super) fn record<T>(&mut self, field: &str, read: impl FnOnce(&mut Record) -> T) -> Option<T> {
+        let fields = self.take(field, "an object", Value::as_object)?;
+        let path = format!("{}{field}.", self.path);
+        Some(read(&mut Record { file: self.file, key: self.key, owner: self.owner, path, fields, problems: self.problems }))
     }
 
     /// Returns records with ids inside this one; those without are reported and left out.
