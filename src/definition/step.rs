@@ -76,6 +76,31 @@ pub struct Step {
     pub work: Work,
 }
 
+impl Default for Step {
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            name: String::new(),
+            label: String::new(),
+            kind: String::new(),
+            agent_id: None,
+            depends_on: Vec::new(),
+            next_step_id: None,
+            input_keys: Vec::new(),
+            output_key: None,
+            model: None,
+            prompt_template: String::new(),
+            max_turns: MAX_TURNS,
+            max_iterations: MAX_ITERATIONS,
+            timeout_seconds: None,
+            retry: Retry::default(),
+            on_error: OnError::Fail,
+            on_interrupt: OnInterrupt::Retry,
+            work: Work::Unknown,
+        }
+    }
+}
+
 /// What a kind of step has of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
