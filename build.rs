@@ -1,5 +1,7 @@
 //! Turns `proto/synapse/v1` into everything that is generated: messages, services, REST handlers, validation, OpenAPI, reflection.
 
+#[path = "build/check.rs"]
+mod check;
 #[path = "build/model.rs"]
 mod model;
 #[path = "build/openapi.rs"]
@@ -32,6 +34,8 @@ fn main() -> Outcome {
 
     messages(&schema, compiler.file_descriptor_set())?;
     fs::write(out.join("validate.rs"), rust::validation(&schema))?;
+    fs::write(out.join("words.rs"), rust::vocabulary(&schema))?;
+    fs::write(out.join("events.rs"), rust::events(&schema))?;
     fs::write(out.join("checked.rs"), rust::checked(&schema))?;
     fs::write(out.join("rest.rs"), rust::rest(&schema))?;
     fs::write(out.join("openapi.json"), openapi::document(&schema)?)?;

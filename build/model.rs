@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, FileDescriptor, Kind as ProtoKind, MessageDescriptor, MethodDescriptor};
+use heck::ToShoutySnakeCase;
+use prost_reflect::{
+    Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind as ProtoKind, MessageDescriptor, MethodDescriptor,
+};
 
-use crate::options::{self, FieldOptions, Route};
+use crate::options::{self, FieldOptions, Habit, Route};
 
 /// A sentence that stops the build.
 pub(crate) type Fault = String;
@@ -14,6 +17,8 @@ pub(crate) struct Schema {
     pub(crate) services: Vec<Service>,
     /// Messages by full name.
     pub(crate) messages: BTreeMap<String, Message>,
+    /// Enums by full name: those that a field has.
+    pub(crate) enums: BTreeMap<String, Enum>,
 }
 
 pub(crate) struct Service {
@@ -29,6 +34,7 @@ pub(crate) struct Method {
     pub(crate) output: String,
     pub(crate) streaming: bool,
     pub(crate) admin: bool,
+    pub(crate) habits: Vec<Habit>,
     /// None for an rpc that REST does not have.
     pub(crate) route: Option<Route>,
 }
@@ -42,6 +48,21 @@ pub(crate) struct Message {
     pub(crate) oneof: Option<OneOf>,
     /// Whether clients send it.
     pub(crate) request: bool,
+}
+
+/// A choice of words: on REST the name of the value without its prefix, in lower case.
+pub(crate) struct Enum {
+    /// The names from the outermost message inwards.
+    pub(crate) path: Vec<String>,
+    pub(crate) comment: String,
+    /// The values but the first, which stands for unset.
+    pub(crate) words: Vec<Word>,
+}
+
+pub(crate) struct Word {
+    pub(crate) name: String,
+    pub(crate) number: i32,
+    pub(crate) comment: String,
 }
 
 /// A streamed choice: on REST the chosen message's fields beside `type`.
@@ -80,17 +101,38 @@ pub(crate) enum Kind {
     Time,
     /// A message of the schema, by full name.
     Message(String),
+    /// An enum of the schema, by full name.
+    Enum(String),
+}
+
+impl Method {
+    pub(crate) fn has(&self, habit: Habit) -> bool {
+        self.habits.contains(&habit)
+    }
+}
+
+impl Message {
+    /// Returns the fields that JSON has, but those of the oneof.
+    pub(crate) fn told(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| !field.options.event_id)
+    }
+
+    /// Returns the oneof that has other fields beside it.
+    pub(crate) fn mixed(&self) -> Option<&OneOf> {
+        self.oneof.as_ref().filter(|_| self.told().next().is_some())
+    }
 }
 
 impl Schema {
     /// Reads the messages and services of a package.
     pub(crate) fn read(pool: &DescriptorPool, package: &str) -> Result<Self, Fault> {
-        let mut schema = Self { services: Vec::new(), messages: BTreeMap::new() };
+        let mut schema = Self { services: Vec::new(), messages: BTreeMap::new(), enums: BTreeMap::new() };
         for file in pool.files().filter(|file| file.package_name() == package) {
             for message in file.messages() {
                 schema.add_message(&file, &message)?;
             }
         }
+        schema.add_enums(pool)?;
         for service in pool.services().filter(|service| service.parent_file().package_name() == package) {
             let file = service.parent_file();
             options::none(&file, service.name(), &service.options())?;
@@ -99,6 +141,7 @@ impl Schema {
             schema.services.push(Service { name: service.name().to_owned(), comment, methods });
         }
         schema.mark_requests();
+        schema.check(pool)?;
         Ok(schema)
     }
 
@@ -114,8 +157,7 @@ impl Schema {
 
     fn add_message(&mut self, file: &FileDescriptor, message: &MessageDescriptor) -> Result<(), Fault> {
         options::none(file, message.full_name(), &message.options())?;
-        let package_length = file.package_name().len() + 1;
-        let path = message.full_name()[package_length..].split('.').map(str::to_owned).collect();
+        let path = path(file, message.full_name());
         let mut fields = Vec::new();
         let mut oneof: Option<OneOf> = None;
         for descriptor in message.fields() {
@@ -161,6 +203,7 @@ impl Schema {
             output: method.output().full_name().to_owned(),
             streaming: method.is_server_streaming(),
             admin: options.admin,
+            habits: options.habits,
             route: options.route,
         };
         for name in [&read.input, &read.output] {
@@ -168,29 +211,18 @@ impl Schema {
                 return Err(at(file, method.full_name(), &format!("`{name}` is no message of this package")));
             }
         }
-        if let Some(route) = &read.route {
-            self.check_route(file, method.full_name(), &read, route)?;
-        }
+        self.check_method(file, method.full_name(), &read)?;
         Ok(read)
     }
 
-    fn check_route(&self, file: &FileDescriptor, name: &str, method: &Method, route: &Route) -> Result<(), Fault> {
-        let has = |message: &str, field: &str| self.message(message).fields.iter().any(|candidate| candidate.name == field);
-        for parameter in &route.parameters {
-            let field = self.message(&method.input).fields.iter().find(|field| field.name == *parameter);
-            if !field.is_some_and(|field| field.kind == Kind::Text && !field.repeated && !field.optional) {
-                return Err(at(file, name, &format!("the path names `{parameter}`, which is no plain string field of the request")));
+    fn add_enums(&mut self, pool: &DescriptorPool) -> Result<(), Fault> {
+        for field in self.messages.values().flat_map(|message| &message.fields) {
+            let Kind::Enum(name) = &field.kind else { continue };
+            if let Some(descriptor) = pool.get_enum_by_name(name) {
+                self.enums.insert(name.clone(), read_enum(&descriptor)?);
             }
         }
-        if let Some(field) = route.response_body.as_ref().filter(|field| method.streaming || !has(&method.output, field)) {
-            return Err(at(file, name, &format!("`response_body` names `{field}`, which is no field of a single response")));
-        }
-        let unreadable = |field: &&Field| matches!(field.kind, Kind::Message(_) | Kind::Object | Kind::Value);
-        let query = self.message(&method.input).fields.iter().filter(|field| !route.body && !route.parameters.contains(&field.name));
-        match query.into_iter().find(unreadable) {
-            Some(field) => Err(at(file, name, &format!("`{}` cannot be a query parameter; give the rpc a body", field.name))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn mark_requests(&mut self) {
@@ -232,9 +264,11 @@ fn read_field(file: &FileDescriptor, field: &FieldDescriptor) -> Result<Field, F
             }
             name => Kind::Message(name.to_owned()),
         },
-        ProtoKind::Bytes | ProtoKind::Enum(_) => {
-            return Err(at(file, field.full_name(), "bytes and enums have no JSON form here; use a string"));
+        ProtoKind::Enum(_) if field.supports_presence() => {
+            return Err(at(file, field.full_name(), "an enum is unset by its first value; leave `optional` out"));
         }
+        ProtoKind::Enum(word) => Kind::Enum(word.full_name().to_owned()),
+        ProtoKind::Bytes => return Err(at(file, field.full_name(), "bytes have no JSON form here; use a string")),
     };
     Ok(Field {
         name: field.name().to_owned(),
@@ -245,6 +279,30 @@ fn read_field(file: &FileDescriptor, field: &FieldDescriptor) -> Result<Field, F
         options: options::field(file, field)?,
         kind,
     })
+}
+
+/// Reads an enum, whose values have its name in front and whose first value stands for unset.
+fn read_enum(descriptor: &EnumDescriptor) -> Result<Enum, Fault> {
+    let (file, name) = (descriptor.parent_file(), descriptor.full_name());
+    options::none(&file, name, &descriptor.options())?;
+    let prefix = descriptor.name().to_shouty_snake_case() + "_";
+    let mut words = Vec::new();
+    for value in descriptor.values() {
+        options::none(&file, value.full_name(), &value.options())?;
+        let word = value.name().strip_prefix(&prefix).filter(|word| (*word == "UNSPECIFIED") == (value.number() == 0));
+        let word = word.ok_or_else(|| {
+            at(&file, value.full_name(), &format!("values begin with `{prefix}`, and `{prefix}UNSPECIFIED = 0` stands for unset"))
+        })?;
+        let comment = comment(&file, value.path(), value.full_name())?;
+        words.push(Word { name: word.to_lowercase(), number: value.number(), comment });
+    }
+    words.retain(|word| word.number != 0);
+    Ok(Enum { path: path(&file, name), comment: comment(&file, descriptor.path(), name)?, words })
+}
+
+/// Returns the names from the outermost message inwards.
+fn path(file: &FileDescriptor, full_name: &str) -> Vec<String> {
+    full_name[file.package_name().len() + 1..].split('.').map(str::to_owned).collect()
 }
 
 /// Returns the comment above a declaration; one without is refused, because comments are the documentation in every language.

@@ -13,24 +13,31 @@ use utoipa::openapi::{
     Required, ResponseBuilder, SchemaFormat, ServerBuilder,
 };
 
-use crate::model::{Field, Kind, Message, Method, Schema, Service};
-use crate::options::Route;
+use crate::model::{Enum, Field, Kind, Message, Method, Schema, Service};
+use crate::options::{Habit, Route};
 
 // A component's name has no blank in OpenAPI 3.1.
 const API_KEY: &str = "ApiKey";
 const ADMIN_TOKEN: &str = "AdminToken";
 
 /// How a call can be refused: the status, the name of the response and its meaning.
-const REFUSALS: [(&str, &str, &str); 8] = [
+const REFUSALS: [(&str, &str, &str); 9] = [
     ("400", "BadRequest", "The request breaks a rule of the API, or the state of the server does not allow it."),
     ("401", "Unauthenticated", "The key is missing, unknown, revoked or expired."),
     ("403", "PermissionDenied", "The call wants the admin token."),
     ("404", "NotFound", "What the call names does not exist."),
+    ("409", "Conflict", "The call contradicts an earlier one: its `Idempotency-Key` came with another request."),
     ("413", "TooLarge", "The body is larger than the server takes."),
     ("415", "UnsupportedMediaType", "The body is not `application/json`."),
     ("500", "Failed", "The agent or the server failed."),
     ("503", "Unavailable", "The server is starting, stopping or out of room."),
 ];
+
+const IDEMPOTENCY_KEY: &str = "Makes the call safe to repeat: the same key with the same request gives the same run or answer, also after a \
+restart of the server; with another request it is refused with 409. A key belongs to the API key that it came with, and is kept as long as the run. \
+1 to 255 visible ASCII characters.";
+
+const LAST_EVENT_ID: &str = "The `id:` of the last frame that came: what follows it is told. It stands for `after` where that is not set. Browsers send it by themselves.";
 
 /// Writes the document as JSON.
 pub(crate) fn document(schema: &Schema) -> Result<String, Box<dyn std::error::Error>> {
@@ -68,9 +75,12 @@ fn components(schema: &Schema) -> ComponentsBuilder {
         if let Some(oneof) = &message.oneof {
             for variant in &oneof.variants {
                 let Kind::Message(inner) = &variant.kind else { continue };
-                components = components.schema(variant_name(message, variant), variant_model(schema.message(inner), variant));
+                components = components.schema(variant_name(message, variant), variant_model(schema.message(inner), variant, message));
             }
         }
+    }
+    for words in schema.enums.values() {
+        components = components.schema(words.path.concat(), word_model(words));
     }
     for (_, method) in schema.methods() {
         if let Some(route) = method.route.as_ref().filter(|route| route.body && !route.parameters.is_empty()) {
@@ -148,6 +158,9 @@ fn operation(schema: &Schema, service: &Service, method: &Method, route: &Route)
             .schema(Some(bare(field)));
         operation = operation.parameter(parameter);
     }
+    for parameter in headers(method) {
+        operation = operation.parameter(parameter);
+    }
     if route.body {
         let name = if route.parameters.is_empty() { component(input) } else { body_name(input) };
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(name))).build();
@@ -155,8 +168,14 @@ fn operation(schema: &Schema, service: &Service, method: &Method, route: &Route)
             .request_body(Some(RequestBodyBuilder::new().required(Some(Required::True)).content("application/json", content).build()));
     }
     operation = operation.response("200", answer(schema, method, route));
+    if method.has(Habit::MayAccept) {
+        let mut accepted = answer(schema, method, route);
+        accepted.description = "Accepted: the work goes on in the background or waits for a person; `status` tells.".to_owned();
+        operation = operation.response("202", accepted);
+    }
     let refusals = REFUSALS.iter().filter(|(status, ..)| match *status {
         "403" => method.admin,
+        "409" => method.has(Habit::Idempotent),
         "413" | "415" => route.body,
         _ => true,
     });
@@ -166,22 +185,49 @@ fn operation(schema: &Schema, service: &Service, method: &Method, route: &Route)
     operation.build()
 }
 
+/// Returns the headers that an rpc takes beside its message.
+fn headers(method: &Method) -> Vec<ParameterBuilder> {
+    let header = |name, meaning, schema: ObjectBuilder| {
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(Required::False);
+        parameter.description(Some(meaning)).schema(Some(schema))
+    };
+    let key = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).pattern(Some("^[!-~]+$"));
+    let number =
+        || ObjectBuilder::new().schema_type(Type::Integer).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64))).minimum(Some(0));
+    let mut headers = Vec::new();
+    if method.has(Habit::Idempotent) {
+        headers.push(header("Idempotency-Key", IDEMPOTENCY_KEY, key()));
+    }
+    if method.has(Habit::Resumable) {
+        headers.push(header("Last-Event-ID", LAST_EVENT_ID, number()));
+    }
+    headers
+}
+
 fn answer(schema: &Schema, method: &Method, route: &Route) -> utoipa::openapi::Response {
     let output = schema.message(&method.output);
     let whole = || RefOr::from(Ref::from_schema_name(component(output)));
     let field = route.response_body.as_ref().and_then(|body| output.fields.iter().find(|field| field.name == *body));
     let (media, description, content) = match field {
         Some(field) => ("application/json", field.comment.as_str(), typed(field)),
-        None if method.streaming => ("text/event-stream", "A stream of events: each frame's `data` is one of these.", whole()),
+        None if method.streaming => ("text/event-stream", stream_meaning(output), whole()),
         None => ("application/json", output.comment.as_str(), whole()),
     };
     ResponseBuilder::new().description(description).content(media, ContentBuilder::new().schema(Some(content)).build()).build()
 }
 
+fn stream_meaning(event: &Message) -> &'static str {
+    if event.fields.iter().any(|field| field.options.event_id) {
+        "A stream of events: each frame's `data` is one of these, and its `id` numbers it; a frame without one is a live hint."
+    } else {
+        "A stream of events: each frame's `data` is one of these."
+    }
+}
+
 /// Describes a message as an object, without the fields that stand elsewhere.
 fn model(message: &Message, without: &[String]) -> RefOr<Model> {
     match &message.oneof {
-        Some(oneof) if message.fields.is_empty() => {
+        Some(oneof) => {
             let mut discriminator = Discriminator::new("type");
             let mut union = OneOfBuilder::new().description(Some(format!("{} {}", message.comment, oneof.comment)));
             for variant in &oneof.variants {
@@ -191,19 +237,28 @@ fn model(message: &Message, without: &[String]) -> RefOr<Model> {
             }
             union.discriminator(Some(discriminator)).into()
         }
-        _ => properties(ObjectBuilder::new().description(Some(&message.comment)), message, without).into(),
+        None => properties(ObjectBuilder::new().description(Some(&message.comment)), message, without).into(),
     }
 }
 
-fn variant_model(message: &Message, variant: &Field) -> RefOr<Model> {
+/// Describes a variant with its `type` and with the fields that stand beside the oneof.
+fn variant_model(message: &Message, variant: &Field, whole: &Message) -> RefOr<Model> {
     let kind =
         ObjectBuilder::new().schema_type(Type::String).enum_values(Some([variant.name.as_str()])).description(Some("What happened."));
     let object = ObjectBuilder::new().description(Some(&message.comment)).property("type", kind).required("type");
-    properties(object, message, &[]).into()
+    properties(properties(object, message, &[]), whole, &[]).into()
+}
+
+/// Describes an enum as one of its words.
+fn word_model(words: &Enum) -> RefOr<Model> {
+    let meanings: Vec<String> = words.words.iter().map(|word| format!("- `{}`: {}", word.name, word.comment)).collect();
+    let description = format!("{}\n\n{}", words.comment, meanings.join("\n"));
+    let names = words.words.iter().map(|word| word.name.as_str());
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).description(Some(description)).into()
 }
 
 fn properties(mut object: ObjectBuilder, message: &Message, without: &[String]) -> ObjectBuilder {
-    for field in message.fields.iter().filter(|field| !without.contains(&field.name)) {
+    for field in message.told().filter(|field| !without.contains(&field.name)) {
         object = object.property(&field.name, typed(field));
         if if message.request { field.options.required } else { !field.options.omit_unset } {
             object = object.required(&field.name);
@@ -251,7 +306,7 @@ fn single(field: &Field, nullable: bool, comment: Option<&String>) -> RefOr<Mode
         Kind::Time => object.schema_type(of(Type::String)).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
         Kind::Value => object.schema_type(SchemaType::AnyValue),
         Kind::Object => object.schema_type(of(Type::Object)).additional_properties(Some(AdditionalProperties::FreeForm(true))),
-        Kind::Message(inner) => {
+        Kind::Message(inner) | Kind::Enum(inner) => {
             let name: String = inner[crate::PACKAGE.len() + 1..].split('.').collect();
             return Ref::builder().ref_location_from_schema_name(name).description(comment.cloned()).build().into();
         }

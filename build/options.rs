@@ -20,7 +20,26 @@ pub(crate) struct Route {
 pub(crate) struct MethodOptions {
     pub(crate) route: Option<Route>,
     pub(crate) admin: bool,
+    pub(crate) habits: Vec<Habit>,
 }
+
+/// What an rpc does beyond a plain call.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Habit {
+    /// Takes `Idempotency-Key`.
+    Idempotent,
+    /// Takes `Last-Event-ID`.
+    Resumable,
+    /// May answer 202.
+    MayAccept,
+}
+
+/// Every habit and its option.
+const HABITS: [(&str, Habit); 3] = [
+    ("synapse.options.v1.idempotent", Habit::Idempotent),
+    ("synapse.options.v1.resumable", Habit::Resumable),
+    ("synapse.options.v1.may_accept", Habit::MayAccept),
+];
 
 /// The rules of a field.
 #[derive(Default)]
@@ -33,6 +52,7 @@ pub(crate) struct FieldOptions {
     pub(crate) minimum: Option<i64>,
     pub(crate) maximum: Option<i64>,
     pub(crate) omit_unset: bool,
+    pub(crate) event_id: bool,
 }
 
 /// Refuses every option of a declaration that has none that we know.
@@ -44,12 +64,16 @@ pub(crate) fn none(file: &FileDescriptor, name: &str, options: &DynamicMessage) 
 pub(crate) fn method(file: &FileDescriptor, method: &MethodDescriptor) -> Result<MethodOptions, Fault> {
     let name = method.full_name();
     let options = method.options();
-    only(file, name, &options, &["google.api.http", "synapse.options.v1.access"])?;
-    let mut read = MethodOptions { route: None, admin: false };
+    let known: Vec<&str> = HABITS.iter().map(|(option, _)| *option).chain(["google.api.http", "synapse.options.v1.access"]).collect();
+    only(file, name, &options, &known)?;
+    let mut read = MethodOptions { route: None, admin: false, habits: Vec::new() };
     for (extension, value) in options.extensions() {
-        match (extension.full_name(), value) {
-            ("google.api.http", Value::Message(rule)) => read.route = Some(route(file, name, rule)?),
-            (_, value) => read.admin = value.as_enum_number() == Some(1),
+        match value {
+            Value::Message(rule) => read.route = Some(route(file, name, rule)?),
+            Value::Bool(true) => {
+                read.habits.extend(HABITS.iter().filter(|(option, _)| *option == extension.full_name()).map(|(_, habit)| habit))
+            }
+            value => read.admin = value.as_enum_number() == Some(1),
         }
     }
     Ok(read)
@@ -59,15 +83,19 @@ pub(crate) fn method(file: &FileDescriptor, method: &MethodDescriptor) -> Result
 pub(crate) fn field(file: &FileDescriptor, field: &FieldDescriptor) -> Result<FieldOptions, Fault> {
     let name = field.full_name();
     let options = field.options();
-    only(file, name, &options, &["buf.validate.field", "synapse.options.v1.omit_unset", "deprecated"])?;
+    only(file, name, &options, &["buf.validate.field", "synapse.options.v1.omit_unset", "synapse.options.v1.event_id", "deprecated"])?;
     let mut read = FieldOptions::default();
-    for (_, value) in options.extensions() {
-        match value {
-            Value::Message(rules) => read_rules(file, field, rules, &mut read)?,
-            value => read.omit_unset = value.as_bool() == Some(true),
+    for (extension, value) in options.extensions() {
+        match (extension.name(), value) {
+            (_, Value::Message(rules)) => read_rules(file, field, rules, &mut read)?,
+            ("event_id", value) => read.event_id = value.as_bool() == Some(true),
+            (_, value) => read.omit_unset = value.as_bool() == Some(true),
         }
     }
-    let presence = field.supports_presence();
+    if read.event_id && (field.kind() != ProtoKind::Uint64 || field.supports_presence() || field.is_list()) {
+        return Err(at(file, name, "`event_id` needs a plain `uint64`"));
+    }
+    let presence = field.supports_presence() || (matches!(field.kind(), ProtoKind::Enum(_)) && !field.is_list());
     if (read.omit_unset || read.required) && !presence {
         return Err(at(file, name, "`required` and `omit_unset` need a field that can be unset: make it `optional`"));
     }

@@ -1,63 +1,123 @@
 //! Writes the Rust that is generated beside prost's messages: serde attributes, validation, the checked services and the REST handlers.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use heck::{ToShoutySnakeCase, ToSnakeCase};
 
-use crate::model::{Field, Kind, Message, Method, Schema, Service};
+use crate::model::{Field, Kind, Method, Schema, Service};
 
 // A path without a leading dot is matched as a whole: with one it would reach everything inside too.
 
-/// Returns the attributes of types: the enum of a oneof is told by `type`.
+/// Returns the attributes of types: the enum of a oneof is told by `type`, and what stands beside it is told after it.
 pub(crate) fn type_attributes(schema: &Schema) -> Vec<(String, &'static str)> {
-    let oneofs = schema.messages.values().filter_map(|message| Some((message, message.oneof.as_ref()?)));
-    oneofs
-        .map(|(message, oneof)| {
-            let attribute = "#[derive(serde::Serialize, serde::Deserialize)] #[serde(tag = \"type\", rename_all = \"snake_case\")]";
-            (format!("{}.{}", message.full_name, oneof.name), attribute)
-        })
-        .collect()
-}
-
-/// Returns the attributes of fields: what is missing in JSON has its default, and a oneof's fields stand beside the others.
-pub(crate) fn field_attributes(schema: &Schema) -> Vec<(String, &'static str)> {
     let mut attributes = Vec::new();
     for message in schema.messages.values() {
-        for field in &message.fields {
-            let attribute = match (&field.kind, field.options.omit_unset) {
-                (Kind::Value, _) if !field.repeated => "#[serde(default, deserialize_with = \"crate::wire::json::present\")]",
-                (_, true) => "#[serde(default, skip_serializing_if = \"Option::is_none\")]",
-                (_, false) => "#[serde(default)]",
-            };
-            attributes.push((format!("{}.{}", message.full_name, field.name), attribute));
-        }
         if let Some(oneof) = &message.oneof {
-            attributes.push((format!("{}.{}", message.full_name, oneof.name), "#[serde(flatten)]"));
+            let attribute = "#[derive(serde::Serialize, serde::Deserialize)] #[serde(tag = \"type\", rename_all = \"snake_case\")]";
+            attributes.push((format!("{}.{}", message.full_name, oneof.name), attribute));
+        }
+        if message.mixed().is_some() {
+            attributes.push((message.full_name.clone(), "#[serde(remote = \"Self\")]"));
         }
     }
     attributes
+}
+
+/// Returns the attributes of fields: what is missing in JSON has its default, and a oneof's fields stand beside the others.
+pub(crate) fn field_attributes(schema: &Schema) -> Vec<(String, String)> {
+    let mut attributes = Vec::new();
+    for message in schema.messages.values() {
+        for field in &message.fields {
+            attributes.push((format!("{}.{}", message.full_name, field.name), field_attribute(schema, field)));
+        }
+        if let Some(oneof) = &message.oneof {
+            let attribute = if message.mixed().is_some() { "#[serde(flatten, skip_serializing)]" } else { "#[serde(flatten)]" };
+            attributes.push((format!("{}.{}", message.full_name, oneof.name), attribute.to_owned()));
+        }
+    }
+    attributes
+}
+
+fn field_attribute(schema: &Schema, field: &Field) -> String {
+    let omitted = field.options.omit_unset;
+    let attribute = match &field.kind {
+        _ if field.options.event_id => "#[serde(skip)]",
+        Kind::Enum(name) => {
+            let each = if field.repeated { "words" } else { "word" };
+            let functions = ["serialize", "deserialize"]
+                .map(|verb| format!("{verb}_with = \"crate::wire::word::{verb}_{each}::<{}, _>\"", words(schema, name)));
+            let skipped = if omitted { ", skip_serializing_if = \"crate::wire::word::unset\"" } else { "" };
+            return format!("#[serde(default, {}{skipped})]", functions.join(", "));
+        }
+        Kind::Value if !field.repeated => "#[serde(default, deserialize_with = \"crate::wire::json::present\")]",
+        _ if omitted => "#[serde(default, skip_serializing_if = \"Option::is_none\")]",
+        _ => "#[serde(default)]",
+    };
+    attribute.to_owned()
+}
+
+/// Returns the path of an enum's type from everywhere.
+fn words(schema: &Schema, full_name: &str) -> String {
+    format!("crate::wire::v1::{}", rust_path(&schema.enums[full_name].path))
+}
+
+/// Writes the words of every enum.
+pub(crate) fn vocabulary(schema: &Schema) -> String {
+    let mut code = String::new();
+    for (full_name, words_of) in &schema.enums {
+        let words: String = words_of.words.iter().map(|word| format!("({:?}, {}), ", word.name, word.number)).collect();
+        let _ = writeln!(
+            code,
+            "impl Words for {} {{\n    const WORDS: &'static [(&'static str, i32)] = &[{words}];\n}}",
+            self::words(schema, full_name)
+        );
+    }
+    code
+}
+
+/// Writes what REST needs to tell events: their ids, and the order of their fields.
+pub(crate) fn events(schema: &Schema) -> String {
+    let mut code = String::new();
+    let streamed: BTreeSet<&String> = schema.methods().filter(|(_, method)| method.streaming).map(|(_, method)| &method.output).collect();
+    for message in streamed.into_iter().map(|name| schema.message(name)) {
+        let id = message
+            .fields
+            .iter()
+            .find(|field| field.options.event_id)
+            .map_or("0".to_owned(), |field| format!("self.{}", rust_name(&field.name)));
+        let _ = writeln!(code, "impl StreamEvent for {} {{\n    fn event_id(&self) -> u64 {{ {id} }}\n}}", rust_path(&message.path));
+    }
+    for message in schema.messages.values() {
+        if let Some(oneof) = message.mixed() {
+            let _ = writeln!(code, "type_first!({}, {});", rust_path(&message.path), rust_name(&oneof.name));
+        }
+    }
+    code
 }
 
 /// Writes `impl Validate` for every message that clients send.
 pub(crate) fn validation(schema: &Schema) -> String {
     let mut code = String::new();
     for message in schema.messages.values().filter(|message| message.request) {
-        let checks: String = message.fields.iter().map(checks).collect();
+        let checks: String = message.fields.iter().map(|field| checks(schema, field)).collect();
         let _ = writeln!(
             code,
             "impl Validate for {} {{\n    fn validate(&self) -> Result<(), Violation> {{\n{checks}        Ok(())\n    }}\n}}",
-            rust_path(message)
+            rust_path(&message.path)
         );
     }
     code
 }
 
-fn checks(field: &Field) -> String {
+fn checks(schema: &Schema, field: &Field) -> String {
     let Field { name, options, .. } = field;
     let rust = rust_name(name);
     let mut code = String::new();
+    let is_enum = matches!(field.kind, Kind::Enum(_));
     if options.required {
-        let _ = writeln!(code, "        rule::required(\"{name}\", self.{rust}.is_some())?;");
+        let present = if is_enum { " != 0" } else { ".is_some()" };
+        let _ = writeln!(code, "        rule::required(\"{name}\", self.{rust}{present})?;");
     }
     if options.min_items.is_some() || options.max_items.is_some() {
         let _ = writeln!(code, "        rule::items(\"{name}\", self.{rust}.len(), {:?}, {:?})?;", options.min_items, options.max_items);
@@ -72,12 +132,16 @@ fn checks(field: &Field) -> String {
     if let Kind::Message(_) = &field.kind {
         let _ = write!(each, "value.validate().map_err(|violation| violation.within(\"{name}\"))?;");
     }
+    if let Kind::Enum(full_name) = &field.kind {
+        let _ = write!(each, "rule::word::<{}>(\"{name}\", *value)?;", words(schema, full_name));
+    }
     if each.is_empty() {
         return code;
     }
     let _ = match (field.repeated, field.optional || matches!(field.kind, Kind::Message(_))) {
         (true, _) => writeln!(code, "        for value in &self.{rust} {{ {each} }}"),
         (false, true) => writeln!(code, "        if let Some(value) = &self.{rust} {{ {each} }}"),
+        (false, false) if is_enum => writeln!(code, "        if self.{rust} != 0 {{ let value = &self.{rust}; {each} }}"),
         (false, false) => writeln!(code, "        {{ let value = &self.{rust}; {each} }}"),
     };
     code
@@ -224,10 +288,10 @@ fn field_name(service: &Service) -> String {
     service.name.trim_end_matches("Service").to_snake_case()
 }
 
-/// Returns the path of a message's type, as prost names it.
-fn rust_path(message: &Message) -> String {
-    let last = message.path.len() - 1;
-    let names = message.path.iter().enumerate();
+/// Returns the path of a type, as prost names it.
+fn rust_path(path: &[String]) -> String {
+    let last = path.len() - 1;
+    let names = path.iter().enumerate();
     names.map(|(index, name)| if index < last { name.to_snake_case() } else { name.clone() }).collect::<Vec<_>>().join("::")
 }
 

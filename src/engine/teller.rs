@@ -133,7 +133,7 @@ impl Stream for ChatEvents {
             return Poll::Ready(None);
         }
         if let Poll::Ready(event) = self.events.poll_recv(context) {
-            return Poll::Ready(event.map(|event| Ok(ChatEvent { event: Some(*event) })));
+            return Poll::Ready(event.map(|event| Ok(ChatEvent { id: 0, event: Some(*event) })));
         }
         if self.stop.poll_unpin(context).is_ready() {
             self.over = true;

@@ -1,10 +1,13 @@
 //! The generated service traits, implemented: a few lines for each rpc, and one check in front of all of them.
 
+mod accepted;
 mod agents;
 mod chat;
 mod keys;
 mod orchestrations;
 mod patience;
+#[cfg_attr(not(test), expect(dead_code, reason = "the services of runs read it"))]
+mod reserved;
 mod sessions;
 mod status;
 
@@ -13,6 +16,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+pub use accepted::{Accepted, accepted};
 pub use agents::Agents;
 pub use chat::Chats;
 pub use keys::ApiKeys;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use futures_util::Stream;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::Status;
@@ -21,6 +21,8 @@ pub use refusal::{refusal, status_refusal};
 pub use generated::router;
 
 use crate::config::Limits;
+use crate::grpc::Accepted;
+use crate::wire::StreamEvent;
 use read::Binding;
 
 /// A handler for every route, and the router of all of them.
@@ -55,20 +57,27 @@ impl Gateway {
         read::message(request, binding, &self.limits).await.map_err(|refused| refusal(refused.status, &refused.detail))
     }
 
-    /// Answers with one JSON value.
+    /// Answers with one JSON value; with status 202 where the handler marked it as accepted.
     #[expect(clippy::unused_self, reason = "the generated handlers speak to the gateway alone")]
     fn single<M, B: Serialize>(&self, answer: Result<tonic::Response<M>, Status>, body: impl FnOnce(&M) -> &B) -> Response {
-        match answer.map(|answer| serde_json::to_vec(body(answer.get_ref()))) {
-            Ok(Ok(bytes)) => json(bytes),
-            Ok(Err(error)) => status_refusal(&crate::grpc::refuse(crate::error::Error::internal(error))),
-            Err(status) => status_refusal(&status),
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(status) => return status_refusal(&status),
+        };
+        let mut response = match serde_json::to_vec(body(answer.get_ref())) {
+            Ok(bytes) => json(bytes),
+            Err(error) => return status_refusal(&crate::grpc::refuse(crate::error::Error::internal(error))),
+        };
+        if answer.extensions().get::<Accepted>().is_some() {
+            *response.status_mut() = StatusCode::ACCEPTED;
         }
+        response
     }
 
     /// Answers with a stream of events. A call that is refused before its first event is a plain refusal.
     fn stream<E, S>(&self, answer: Result<tonic::Response<S>, Status>) -> Response
     where
-        E: Serialize + Send + 'static,
+        E: Serialize + StreamEvent + Send + 'static,
         S: Stream<Item = Result<E, Status>> + Send + 'static,
     {
         match answer {

@@ -1,4 +1,4 @@
-//! A stream of events as server-sent events (WHATWG HTML, section 9.2): one `data:` line a frame, and a comment when it is quiet.
+//! A stream of events as server-sent events (WHATWG HTML, section 9.2): one `data:` line a frame, its `id:` above it, and a comment when it is quiet.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Code, Status};
 
-use crate::wire::ascii;
+use crate::wire::{StreamEvent, ascii};
 
 /// What keeps an idle connection open.
 const HEARTBEAT: Bytes = Bytes::from_static(b": ping\n\n");
@@ -27,7 +27,7 @@ const COME_AGAIN: Bytes = Bytes::from_static(b"retry: 2000\n\n");
 /// Answers with a stream of events.
 pub(super) fn events<E, S>(events: S, heartbeat: Duration) -> Response
 where
-    E: Serialize + Send + 'static,
+    E: Serialize + StreamEvent + Send + 'static,
     S: Stream<Item = Result<E, Status>> + Send + 'static,
 {
     let frames = Frames { events: Box::pin(events), heartbeat, silence: Box::pin(sleep(heartbeat)), over: false };
@@ -51,7 +51,7 @@ struct Frames<S> {
     over: bool,
 }
 
-impl<E: Serialize, S: Stream<Item = Result<E, Status>>> Stream for Frames<S> {
+impl<E: Serialize + StreamEvent, S: Stream<Item = Result<E, Status>>> Stream for Frames<S> {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -75,11 +75,12 @@ impl<E: Serialize, S: Stream<Item = Result<E, Status>>> Stream for Frames<S> {
 
 /// Writes an event as a frame. Handlers tell failures as events of their own; a stream that breaks off all the same just ends, and one that ends
 /// because the server stops asks to come again.
-fn frame<E: Serialize>(event: Result<E, Status>) -> Option<Bytes> {
+fn frame<E: Serialize + StreamEvent>(event: Result<E, Status>) -> Option<Bytes> {
     match event {
         Ok(event) => {
             let json = ascii::to_vec(&event).map_err(|error| tracing::error!(%error, "an event cannot be written")).ok()?;
-            Some([b"data: ", json.as_slice(), b"\n\n"].concat().into())
+            let id = Some(event.event_id()).filter(|id| *id > 0).map(|id| format!("id: {id}\n")).unwrap_or_default();
+            Some([id.as_bytes(), b"data: ", &json, b"\n\n"].concat().into())
         }
         Err(status) if status.code() == Code::Unavailable => Some(COME_AGAIN),
         Err(status) => {

@@ -1,13 +1,18 @@
 //! The messages of the API, generated from `proto/synapse/v1`, and our own JSON types inside them.
 
 pub mod ascii;
+mod event;
 pub mod json;
 mod time;
 pub mod validate;
+#[allow(dead_code, clippy::allow_attributes, reason = "whether there are enums depends on the schema")]
+mod word;
 
+pub use event::StreamEvent;
 pub use json::{JsonObject, JsonValue};
 pub use time::Time;
 pub use validate::{Validate, Violation};
+pub use word::Words;
 
 /// The messages and services of `synapse.v1`.
 #[allow(

@@ -38,6 +38,7 @@ impl fmt::Display for Violation {
 /// The rules that the generated code names.
 mod rule {
     use super::Violation;
+    use crate::wire::word::{Words, choice};
 
     type Checked = Result<(), Violation>;
 
@@ -62,6 +63,12 @@ mod rule {
             (_, Some(most)) if number > i128::from(most) => Err(Violation::new(field, format!("must be at most {most}, not {number}"))),
             _ => Ok(()),
         }
+    }
+
+    #[allow(dead_code, clippy::allow_attributes, reason = "whether requests have enums depends on the schema")]
+    pub(super) fn word<T: Words>(field: &str, number: i32) -> Checked {
+        let known = T::WORDS.iter().any(|(_, candidate)| *candidate == number);
+        if known { Ok(()) } else { Err(Violation::new(field, format!("{}, not number {number}", choice::<T>()))) }
     }
 
     fn range_of(field: &str, count: u64, least: Option<u64>, most: Option<u64>, unit: &str) -> Checked {
