@@ -17,9 +17,11 @@ pub(crate) fn type_attributes(schema: &Schema) -> Vec<(String, &'static str)> {
             let attribute = "#[derive(serde::Serialize, serde::Deserialize)] #[serde(tag = \"type\", rename_all = \"snake_case\")]";
             attributes.push((format!("{}.{}", message.full_name, oneof.name), attribute));
         }
-        if message.mixed().is_some() {
-            attributes.push((message.full_name.clone(), "#[serde(remote = \"Self\")]"));
-        }
+        let attribute = match message.mixed() {
+            Some(_) => "#[derive(serde::Serialize, serde::Deserialize)] #[serde(remote = \"Self\")]",
+            None => "#[derive(serde::Serialize, serde::Deserialize)]",
+        };
+        attributes.push((message.full_name.clone(), attribute));
     }
     attributes
 }
