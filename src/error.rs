@@ -18,6 +18,8 @@ pub enum Reason {
     PermissionDenied,
     /// What the call names does not exist.
     NotFound,
+    /// Somebody else was faster, or the key of a request that may be repeated belongs to another one.
+    Conflict,
     /// The request is larger than the server takes.
     TooLarge,
     /// No model can answer: none is configured, or its weights are absent.
@@ -41,12 +43,13 @@ struct Row {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidArgument,
         Self::FailedPrecondition,
         Self::Unauthenticated,
         Self::PermissionDenied,
         Self::NotFound,
+        Self::Conflict,
         Self::TooLarge,
         Self::ModelNotConfigured,
         Self::AgentFailed,
@@ -62,6 +65,7 @@ impl Reason {
             Self::Unauthenticated => ("UNAUTHENTICATED", Code::Unauthenticated, false),
             Self::PermissionDenied => ("PERMISSION_DENIED", Code::PermissionDenied, false),
             Self::NotFound => ("NOT_FOUND", Code::NotFound, false),
+            Self::Conflict => ("CONFLICT", Code::Aborted, false),
             Self::TooLarge => ("TOO_LARGE", Code::OutOfRange, false),
             Self::ModelNotConfigured => ("MODEL_NOT_CONFIGURED", Code::Internal, false),
             Self::AgentFailed => ("AGENT_FAILED", Code::Internal, true),

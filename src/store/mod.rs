@@ -12,6 +12,7 @@ mod keys;
 mod model_calls;
 mod mcp_tokens;
 mod page;
+mod runs;
 mod sessions;
 mod sqlite;
 mod starter;
@@ -29,7 +30,11 @@ pub use key_file::KeyRecord;
 pub use keys::{Keys, NewKey, Principal, Refusal};
 pub use mcp_tokens::McpTokens;
 pub use model_calls::{Calls, ModelCall, ModelCalls, Outcome, Totals};
-pub use page::{Cursor, SessionPage};
+pub use page::{Cursor, PAGE_BYTES, SessionPage};
+pub use runs::{
+    Append, Appended, Created, FIRST_EPOCH, NewRun, PinnedDefinition, Repeat, Repeated, RunFacts, RunFilter, RunKind, RunPage, RunRow,
+    RunStatus, RunStore, RunSummary,
+};
 pub use sessions::{Image, NewTurn, SessionSummary, Sessions, Turn};
 pub use starter::write_starter;
 pub use vault::{Entry, Excerpt, Existing, Listing, Place, VAULT_FILE_BYTES, Vault};

@@ -1,7 +1,10 @@
-//! Pages of sessions: newest first, each beginning where the one before ended, whatever is added meanwhile.
+//! Pages: newest first, each beginning where the one before ended, whatever is added meanwhile.
 
 use super::sessions::SessionSummary;
 use crate::error::{Error, Result};
+
+/// The most bytes of a page of turns or of rows: a gRPC client takes messages of 4 MiB unless it is told otherwise.
+pub const PAGE_BYTES: usize = 3 << 20;
 
 /// One page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,24 +15,25 @@ pub struct SessionPage {
     pub next: Option<Cursor>,
 }
 
-/// The place after a conversation in the list.
+/// The place after a conversation or a run in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// Milliseconds since 1970.
-    pub(super) updated_at: i64,
-    pub(super) conversation: i64,
+    pub(super) time: i64,
+    /// The row of the database.
+    pub(super) id: i64,
 }
 
 impl Cursor {
     /// Writes the place as a token for clients.
     pub fn encode(self) -> String {
-        format!("{:x}-{:x}", self.updated_at, self.conversation)
+        format!("{:x}-{:x}", self.time, self.id)
     }
 
     /// Reads a token that [`Cursor::encode`] wrote.
     pub fn decode(token: &str) -> Result<Self> {
         let read = |text: &str| i64::from_str_radix(text, 16).ok().filter(|number| *number >= 0);
-        (token.split_once('-').and_then(|(time, id)| Some(Self { updated_at: read(time)?, conversation: read(id)? })))
+        (token.split_once('-').and_then(|(time, id)| Some(Self { time: read(time)?, id: read(id)? })))
             .ok_or_else(|| Error::invalid("`page_token` is not one that this server gave; leave it out to begin at the first page"))
     }
 }
@@ -42,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_token_leads_back_to_its_place() {
-        let cursor = Cursor { updated_at: 1_790_000_000_123, conversation: i64::MAX };
+        let cursor = Cursor { time: 1_790_000_000_123, id: i64::MAX };
         assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor);
     }
 

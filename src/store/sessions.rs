@@ -10,7 +10,7 @@ use sqlx::Row;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::Store;
-use super::page::{Cursor, SessionPage};
+use super::page::{Cursor, PAGE_BYTES, SessionPage};
 use super::sqlite::{count, failed, time};
 use super::writer::{Change, Writer};
 use crate::error::Result;
@@ -23,9 +23,6 @@ const TOKENS_PER_IMAGE: usize = 1000;
 
 /// Bytes of an image's base64 that count as one token more, so that a budget bounds the memory too.
 const IMAGE_BYTES_PER_TOKEN: usize = 4096;
-
-/// The most bytes of a page of turns: a gRPC client takes messages of 4 MiB unless it is told otherwise.
-const PAGE_BYTES: usize = 3 << 20;
 
 /// An image of a question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +157,7 @@ impl Sessions {
 
     /// Lists conversations, the one with the newest turn first: at most `limit` of those after `after`.
     pub async fn list(&self, agent_id: Option<&str>, after: Option<Cursor>, limit: u32) -> Result<SessionPage> {
-        let after = after.unwrap_or(Cursor { updated_at: i64::MAX, conversation: i64::MAX });
+        let after = after.unwrap_or(Cursor { time: i64::MAX, id: i64::MAX });
         let list = match agent_id {
             None => {
                 "SELECT * FROM conversations WHERE ?1 IS NULL AND (updated_at, id) < (?2, ?3)
@@ -172,7 +169,7 @@ impl Sessions {
             }
         };
         let one_more = i64::from(limit) + 1; // tells whether there is a next page
-        let rows = sqlx::query(list).bind(agent_id).bind(after.updated_at).bind(after.conversation).bind(one_more);
+        let rows = sqlx::query(list).bind(agent_id).bind(after.time).bind(after.id).bind(one_more);
         let rows = rows.fetch_all(&self.readers).await.map_err(failed)?;
         let more = rows.len() > limit as usize;
         let sessions: Vec<_> = rows.iter().take(limit as usize).map(summary).collect::<Result<_, _>>().map_err(failed)?;
@@ -228,7 +225,7 @@ impl Sessions {
 impl SessionSummary {
     /// Returns the place after this conversation in the list.
     fn cursor(&self) -> Cursor {
-        Cursor { updated_at: self.updated_at.as_millisecond(), conversation: self.conversation }
+        Cursor { time: self.updated_at.as_millisecond(), id: self.conversation }
     }
 }
 
