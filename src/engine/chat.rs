@@ -82,7 +82,7 @@ impl Engine {
     async fn run(self: &Arc<Self>, chat: &Chat, teller: &mut Teller) -> Result<(), Gone> {
         let Agent { id, name, .. } = &*chat.agent;
         let session_id = &chat.scope.session_id;
-        let session = Session { session_id: session_id.clone(), agent_id: id.clone(), agent_name: name.clone() };
+        let session = Session { session_id: session_id.clone(), agent_id: id.clone(), agent_name: name.clone(), run_id: String::new() };
         teller.tell(Event::Session(session)).await?;
         teller.tell(Event::Status(Status { message: "Processing your request...".to_owned() })).await?;
         let alone = self.turnstile.enter(format!("{session_id}\0{id}")).await;

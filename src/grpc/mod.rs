@@ -6,6 +6,7 @@ mod chat;
 mod keys;
 mod orchestrations;
 mod patience;
+mod runs;
 #[cfg_attr(not(test), expect(dead_code, reason = "the services of runs read it"))]
 mod reserved;
 mod sessions;
@@ -21,6 +22,7 @@ pub use agents::Agents;
 pub use chat::Chats;
 pub use keys::ApiKeys;
 pub use orchestrations::Orchestrations;
+pub use runs::Runs;
 pub use sessions::Conversations;
 pub use status::{reason, refuse};
 

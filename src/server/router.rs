@@ -21,7 +21,7 @@ use super::health::{Readiness, alive};
 use super::observe::observe;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::grpc::{Agents, ApiKeys, Chats, Conversations, Orchestrations, Services};
+use crate::grpc::{Agents, ApiKeys, Chats, Conversations, Orchestrations, Runs, Services};
 use crate::metrics::Metrics;
 use crate::rest::{self, Gateway, refusal};
 use crate::store::{AdminToken, Keys};
@@ -65,6 +65,7 @@ pub(super) fn entrances(door: &Door, config: &Config, open: Routes) -> Result<En
         chat: Arc::new(Chats(door.engine.clone())),
         agent: Arc::new(Agents(door.engine.definitions.clone())),
         orchestration: Arc::new(Orchestrations(door.engine.definitions.clone())),
+        run: Arc::new(Runs(door.engine.clone())),
         session: Arc::new(Conversations(door.engine.sessions.clone())),
         key: Arc::new(ApiKeys(door.keys.clone())),
     };

@@ -54,9 +54,10 @@ pub(crate) struct Turnout {
 }
 
 /// Which way a step leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Lead {
     /// To the step behind it.
+    #[default]
     Behind,
     /// Where it decided.
     To(Option<String>),
