@@ -1,144 +1,124 @@
-//! Tells what happens in a chat to the one who asked, without ever letting a slow reader grow a queue.
+//! Tells the driver of a run what happens inside a step. What a driver hears it keeps, and tells everybody who watches.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 
-use futures_util::{FutureExt, Stream};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+use super::run::{Delegate, Note};
 
-use crate::error::{Error, Reason};
-use crate::wire::v1::ChatEvent;
-use crate::wire::v1::chat_event::{Delegate, Event, ReasoningDelta, TextDelta};
+/// The most that waits for a driver.
+const WAITING: usize = 32;
 
-/// The most events that wait for a reader.
-const WAITING_EVENTS: usize = 32;
-
-/// How long a reader may take no event before it counts as gone.
-const STALL: Duration = Duration::from_mins(1);
-
-/// The reader is gone.
+/// The run goes on without this step.
 #[derive(Debug)]
 pub(super) struct Gone;
 
-/// The writing end of a chat's events.
+/// Something that was said inside a step.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// The execution of the step.
+    pub execution: u32,
+    /// What.
+    pub what: What,
+}
+
+/// What was said.
+#[derive(Debug)]
+pub(super) enum What {
+    /// Something that is kept.
+    Note(Note),
+    /// A piece of text as it is generated.
+    Hint(Hint),
+    /// Somebody wants to know when everything before is durable.
+    Kept(oneshot::Sender<()>),
+}
+
+/// A piece of text as it is generated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hint {
+    /// Whether the model reasons.
+    pub reasoning: bool,
+    /// The text.
+    pub text: String,
+    /// The sub-agent.
+    pub delegate: Option<Delegate>,
+}
+
+/// The end at which a step speaks.
 pub(super) struct Teller {
-    /// In boxes, because a channel keeps room for many events in every open stream.
-    events: mpsc::Sender<Box<Event>>,
+    said: mpsc::Sender<Said>,
+    execution: u32,
     /// Text that found no room yet; more of it is joined to it.
-    held: Option<Event>,
+    held: Option<Hint>,
     /// The sub-agent whose work is told.
     delegate: Option<Delegate>,
 }
 
-/// The events of a chat. Dropping it ends the chat.
-pub struct ChatEvents {
-    events: mpsc::Receiver<Box<Event>>,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    over: bool,
-    _presence: DropGuard,
-}
-
-/// Joins a teller and its reader. The token is cancelled when the reader goes away.
-pub(super) fn channel(stop: CancellationToken) -> (Teller, ChatEvents, CancellationToken) {
-    let (sender, receiver) = mpsc::channel(WAITING_EVENTS);
-    let gone = CancellationToken::new();
-    let events = ChatEvents { events: receiver, stop: Box::pin(stop.cancelled_owned()), over: false, _presence: gone.clone().drop_guard() };
-    (Teller { events: sender, held: None, delegate: None }, events, gone)
+/// Makes what tellers speak into, and what a driver hears.
+pub(super) fn mailbox() -> (mpsc::Sender<Said>, mpsc::Receiver<Said>) {
+    mpsc::channel(WAITING)
 }
 
 impl Teller {
-    /// Makes another teller for the same work, to the same reader.
+    /// Makes the teller of an execution.
+    pub(super) const fn new(said: mpsc::Sender<Said>, execution: u32) -> Self {
+        Self { said, execution, held: None, delegate: None }
+    }
+
+    /// Makes another teller for the same work.
     pub(super) fn again(&self) -> Self {
-        Self { events: self.events.clone(), held: None, delegate: self.delegate.clone() }
+        Self { said: self.said.clone(), execution: self.execution, held: None, delegate: self.delegate.clone() }
     }
 
-    /// Makes a teller for the work of a sub-agent, to the same reader.
+    /// Makes a teller for the work of a sub-agent.
     pub(super) fn of(&self, delegate: Delegate) -> Self {
-        Self { events: self.events.clone(), held: None, delegate: Some(delegate) }
+        Self { delegate: Some(delegate), ..self.again() }
     }
 
-    /// Tells an event, after all text that is still held.
-    ///
-    /// The event goes into its box before anything waits: a future that held it whole would make every open chat larger.
-    pub(super) fn tell(&mut self, event: Event) -> impl Future<Output = Result<(), Gone>> {
-        let event = Box::new(self.tagged(event));
-        async move {
-            if let Some(held) = self.held.take() {
-                self.send(Box::new(held)).await?;
-            }
-            self.send(event).await
-        }
+    /// Tells something, after all text that is still held.
+    pub(super) async fn tell(&mut self, note: Note) -> Result<(), Gone> {
+        let note = note.of(self.delegate.as_ref());
+        self.let_go().await?;
+        self.say(What::Note(note)).await
+    }
+
+    /// Waits until everything that was told is durable, so that what follows may have effects outside.
+    pub(super) async fn kept(&mut self) -> Result<(), Gone> {
+        self.let_go().await?;
+        let (kept, durable) = oneshot::channel();
+        self.say(What::Kept(kept)).await?;
+        durable.await.map_err(|_| Gone)
     }
 
     /// Tells more of the answer's text, now or with what follows.
     pub(super) fn text(&mut self, text: String) {
-        match &mut self.held {
-            Some(Event::TextDelta(held)) => held.text.push_str(&text),
-            held => *held = Some(Event::TextDelta(TextDelta { text, delegate: self.delegate.clone() })),
-        }
-        self.flush();
+        self.hint(false, text);
     }
 
     /// Tells more of the model's reasoning, now or with what follows.
     pub(super) fn reasoning(&mut self, text: String) {
+        self.hint(true, text);
+    }
+
+    fn hint(&mut self, reasoning: bool, text: String) {
         match &mut self.held {
-            Some(Event::ReasoningDelta(held)) => held.text.push_str(&text),
+            Some(held) if held.reasoning == reasoning => held.text.push_str(&text),
             // Text of the other kind that found no room is dropped: it is a hint, and the whole text follows.
-            held => *held = Some(Event::ReasoningDelta(ReasoningDelta { text, delegate: self.delegate.clone() })),
+            held => *held = Some(Hint { reasoning, text, delegate: self.delegate.clone() }),
         }
-        self.flush();
-    }
-
-    /// Names the sub-agent in an event of its work.
-    fn tagged(&self, mut event: Event) -> Event {
-        let slot = match &mut event {
-            Event::Thinking(event) => &mut event.delegate,
-            Event::LlmThought(event) => &mut event.delegate,
-            Event::ToolExecution(event) => &mut event.delegate,
-            Event::ToolResult(event) => &mut event.delegate,
-            Event::ContextCompact(event) => &mut event.delegate,
-            _ => return event,
-        };
-        slot.clone_from(&self.delegate);
-        event
-    }
-
-    fn flush(&mut self) {
-        let Ok(room) = self.events.try_reserve() else { return };
-        if let Some(event) = self.held.take() {
-            room.send(Box::new(event));
+        if let Ok(room) = self.said.try_reserve()
+            && let Some(held) = self.held.take()
+        {
+            room.send(Said { execution: self.execution, what: What::Hint(held) });
         }
     }
 
-    async fn send(&mut self, event: Box<Event>) -> Result<(), Gone> {
-        match self.events.try_send(event) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(Gone),
-            Err(mpsc::error::TrySendError::Full(event)) => match Box::pin(timeout(STALL, self.events.send(event))).await {
-                Ok(Ok(())) => Ok(()),
-                _ => Err(Gone),
-            },
+    async fn let_go(&mut self) -> Result<(), Gone> {
+        match self.held.take() {
+            Some(held) => self.say(What::Hint(held)).await,
+            None => Ok(()),
         }
     }
-}
 
-impl Stream for ChatEvents {
-    type Item = Result<ChatEvent, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.over {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(event) = self.events.poll_recv(context) {
-            return Poll::Ready(event.map(|event| Ok(ChatEvent { id: 0, event: Some(*event) })));
-        }
-        if self.stop.poll_unpin(context).is_ready() {
-            self.over = true;
-            return Poll::Ready(Some(Err(Error::new(Reason::Unavailable, "the server is stopping; try again in a moment"))));
-        }
-        Poll::Pending
+    async fn say(&self, what: What) -> Result<(), Gone> {
+        self.said.send(Said { execution: self.execution, what }).await.map_err(|_| Gone)
     }
 }

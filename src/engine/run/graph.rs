@@ -1,7 +1,7 @@
 //! The graph of a run: its orchestration and those nested inside, with their agents, as they were when it started.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -71,8 +71,14 @@ impl Graph {
         Self { flows: flows.collect(), agents: agents.collect(), root }
     }
 
+    /// Returns the graph of all chats.
+    pub(crate) fn of_chats() -> Arc<Self> {
+        static CHAT: LazyLock<Arc<Graph>> = LazyLock::new(|| Arc::new(Graph::chat()));
+        CHAT.clone()
+    }
+
     /// Makes the graph of a chat: a single step of an agent.
-    pub(crate) fn chat() -> Self {
+    fn chat() -> Self {
         let step = Step {
             id: CHAT_STEP.to_owned(),
             kind: "agent".to_owned(),

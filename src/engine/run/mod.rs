@@ -2,8 +2,11 @@
 
 mod graph;
 mod next;
+mod outcome;
 mod record;
 mod state;
+mod tell;
+mod tell_chat;
 
 pub(super) use graph::{Flow, Graph};
 pub(super) use next::Lead;

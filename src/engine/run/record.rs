@@ -106,6 +106,11 @@ pub(crate) enum Record {
         /// When.
         at: Millis,
     },
+    /// Something other than an answer ended the wait.
+    Woken {
+        /// When.
+        at: Millis,
+    },
     /// The run has ended.
     Ended {
         /// When.
@@ -115,6 +120,9 @@ pub(crate) enum Record {
         /// Why it failed, where that is no step's doing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+        /// The name of the reason why a chat failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// A run that had failed or was cancelled goes on from where it failed.
     Retried {

@@ -205,7 +205,8 @@ impl State {
             Record::Passed { execution, .. } => self.pass(graph, *execution),
             Record::Skipped { .. } => {}
             Record::Rested { at } => self.rested_at = Some(*at),
-            Record::Ended { at, outcome, error } => {
+            Record::Woken { at } => self.wake(*at),
+            Record::Ended { at, outcome, error, .. } => {
                 self.wake(*at);
                 self.ended = Some(Ended { at: *at, outcome: *outcome, error: error.clone() });
             }
