@@ -59,8 +59,7 @@ fn messages(schema: &Schema, mut files: prost_types::FileDescriptorSet) -> Outco
         .generate_default_stubs(true)
         .extern_path(".google.protobuf.Struct", "crate::wire::JsonObject")
         .extern_path(".google.protobuf.Value", "crate::wire::JsonValue")
-        .extern_path(".google.protobuf.Timestamp", "crate::wire::Time")
-        .message_attribute(".", "#[derive(serde::Serialize, serde::Deserialize)]");
+        .extern_path(".google.protobuf.Timestamp", "crate::wire::Time");
     for (path, attribute) in rust::type_attributes(schema) {
         builder = builder.type_attribute(path, attribute);
     }
