@@ -26,7 +26,7 @@ const REFUSALS: [(&str, &str, &str); 9] = [
     ("401", "Unauthenticated", "The key is missing, unknown, revoked or expired."),
     ("403", "PermissionDenied", "The call wants the admin token."),
     ("404", "NotFound", "What the call names does not exist."),
-    ("409", "Conflict", "The call contradicts an earlier one: its `Idempotency-Key` came with another request."),
+    ("409", "Conflict", "Somebody else was faster, or the `Idempotency-Key` came with another request before."),
     ("413", "TooLarge", "The body is larger than the server takes."),
     ("415", "UnsupportedMediaType", "The body is not `application/json`."),
     ("500", "Failed", "The agent or the server failed."),
@@ -36,6 +36,8 @@ const REFUSALS: [(&str, &str, &str); 9] = [
 const IDEMPOTENCY_KEY: &str = "Makes the call safe to repeat: the same key with the same request gives the same run or answer, also after a \
 restart of the server; with another request it is refused with 409. A key belongs to the API key that it came with, and is kept as long as the run. \
 1 to 255 visible ASCII characters.";
+
+const ACCEPTED: &str = "Accepted: the work goes on in the background or waits for a person; `status` tells.";
 
 const LAST_EVENT_ID: &str = "The `id:` of the last frame that came: what follows it is told. It stands for `after` where that is not set. Browsers send it by themselves.";
 
@@ -170,7 +172,7 @@ fn operation(schema: &Schema, service: &Service, method: &Method, route: &Route)
     operation = operation.response("200", answer(schema, method, route));
     if method.has(Habit::MayAccept) {
         let mut accepted = answer(schema, method, route);
-        accepted.description = "Accepted: the work goes on in the background or waits for a person; `status` tells.".to_owned();
+        accepted.description = ACCEPTED.into();
         operation = operation.response("202", accepted);
     }
     let refusals = REFUSALS.iter().filter(|(status, ..)| match *status {
@@ -308,6 +310,10 @@ fn single(field: &Field, nullable: bool, comment: Option<&String>) -> RefOr<Mode
         Kind::Object => object.schema_type(of(Type::Object)).additional_properties(Some(AdditionalProperties::FreeForm(true))),
         Kind::Message(inner) | Kind::Enum(inner) => {
             let name: String = inner[crate::PACKAGE.len() + 1..].split('.').collect();
+            if nullable && matches!(field.kind, Kind::Message(_)) {
+                let null = ObjectBuilder::new().schema_type(Type::Null);
+                return OneOfBuilder::new().item(Ref::from_schema_name(name)).item(null).description(comment).into();
+            }
             return Ref::builder().ref_location_from_schema_name(name).description(comment.cloned()).build().into();
         }
     };

@@ -71,7 +71,8 @@ pub(crate) fn method(file: &FileDescriptor, method: &MethodDescriptor) -> Result
         match value {
             Value::Message(rule) => read.route = Some(route(file, name, rule)?),
             Value::Bool(true) => {
-                read.habits.extend(HABITS.iter().filter(|(option, _)| *option == extension.full_name()).map(|(_, habit)| habit))
+                let habit = HABITS.iter().find(|(option, _)| *option == extension.full_name());
+                read.habits.extend(habit.map(|(_, habit)| *habit));
             }
             value => read.admin = value.as_enum_number() == Some(1),
         }

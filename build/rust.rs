@@ -48,7 +48,7 @@ fn field_attribute(schema: &Schema, field: &Field) -> String {
         Kind::Enum(name) => {
             let each = if field.repeated { "words" } else { "word" };
             let functions = ["serialize", "deserialize"]
-                .map(|verb| format!("{verb}_with = \"crate::wire::word::{verb}_{each}::<{}, _>\"", words(schema, name)));
+                .map(|verb| format!("{verb}_with = \"crate::wire::word::{verb}_{each}::<{}, _>\"", enum_path(schema, name)));
             let skipped = if omitted { ", skip_serializing_if = \"crate::wire::word::unset\"" } else { "" };
             return format!("#[serde(default, {}{skipped})]", functions.join(", "));
         }
@@ -60,19 +60,19 @@ fn field_attribute(schema: &Schema, field: &Field) -> String {
 }
 
 /// Returns the path of an enum's type from everywhere.
-fn words(schema: &Schema, full_name: &str) -> String {
+fn enum_path(schema: &Schema, full_name: &str) -> String {
     format!("crate::wire::v1::{}", rust_path(&schema.enums[full_name].path))
 }
 
 /// Writes the words of every enum.
 pub(crate) fn vocabulary(schema: &Schema) -> String {
     let mut code = String::new();
-    for (full_name, words_of) in &schema.enums {
-        let words: String = words_of.words.iter().map(|word| format!("({:?}, {}), ", word.name, word.number)).collect();
+    for (full_name, read) in &schema.enums {
+        let words: Vec<_> = read.words.iter().map(|word| (&word.name, word.number)).collect();
         let _ = writeln!(
             code,
-            "impl Words for {} {{\n    const WORDS: &'static [(&'static str, i32)] = &[{words}];\n}}",
-            self::words(schema, full_name)
+            "impl Words for {} {{\n    const WORDS: &'static [(&'static str, i32)] = &{words:?};\n}}",
+            enum_path(schema, full_name)
         );
     }
     code
@@ -135,7 +135,7 @@ fn checks(schema: &Schema, field: &Field) -> String {
         let _ = write!(each, "value.validate().map_err(|violation| violation.within(\"{name}\"))?;");
     }
     if let Kind::Enum(full_name) = &field.kind {
-        let _ = write!(each, "rule::word::<{}>(\"{name}\", *value)?;", words(schema, full_name));
+        let _ = write!(each, "rule::word::<{}>(\"{name}\", *value)?;", rust_path(&schema.enums[full_name].path));
     }
     if each.is_empty() {
         return code;

@@ -79,7 +79,7 @@ fn a_streaming_rpc_becomes_a_stream_of_events_told_apart_by_type() {
     let event = "// Something happened.\nmessage TideEvent {\n  // What.\n  oneof event {\n    // It is high.\n    Tide high = 1;\n    // It is low.\n    Tide low_water = 2;\n  }\n}\n";
     let schema = read(&(service("get: \"/api/v1/tides\"", "", HARBOUR, "stream TideEvent") + event)).unwrap();
     assert!(rust::rest(&schema).contains("gateway.stream(service.get_tide(request).await)"));
-    assert!(rust::type_attributes(&schema)[0].1.contains("tag = \"type\""));
+    assert!(type_attribute(&schema, "TideEvent.event").contains("tag = \"type\""));
     assert!(rust::field_attributes(&schema).contains(&("synapse.v1.TideEvent.event".to_owned(), "#[serde(flatten)]".to_owned())));
     let document = document(&schema);
     let answer = &document["paths"]["/api/v1/tides"]["get"]["responses"]["200"]["content"]["text/event-stream"];
@@ -144,6 +144,11 @@ fn document(schema: &Schema) -> Value {
     serde_json::from_str(&openapi::document(schema).unwrap()).unwrap()
 }
 
+fn type_attribute(schema: &Schema, name: &str) -> &'static str {
+    let path = format!("synapse.v1.{name}");
+    rust::type_attributes(schema).into_iter().find(|(candidate, _)| *candidate == path).unwrap().1
+}
+
 fn attribute(schema: &Schema, field: &str) -> String {
     let path = format!("synapse.v1.{field}");
     rust::field_attributes(schema).into_iter().find(|(candidate, _)| *candidate == path).unwrap().1
@@ -173,7 +178,7 @@ fn fields_beside_a_oneof_stand_behind_those_of_each_variant() {
         "  // The step.\n  optional string step_name = 10 [(synapse.options.v1.omit_unset) = true];\n  // How deep.\n  uint32 depth = 11;";
     let schema = read(&(service("get: \"/t\"", "", HARBOUR, "stream TideEvent") + &event(&format!("{NUMBER}\n{beside}")))).unwrap();
     assert!(rust::events(&schema).contains("type_first!(TideEvent, event);"));
-    assert!(rust::type_attributes(&schema).contains(&("synapse.v1.TideEvent".to_owned(), "#[serde(remote = \"Self\")]")));
+    assert!(type_attribute(&schema, "TideEvent").ends_with("#[serde(remote = \"Self\")]"));
     assert_eq!(attribute(&schema, "TideEvent.event"), "#[serde(flatten, skip_serializing)]");
     let document = document(&schema);
     let schemas = &document["components"]["schemas"];
@@ -273,16 +278,13 @@ const SEASON: &str = "// A part of the year.\nenum Season {\n  // Any.\n  SEASON
 fn an_enum_is_told_in_words() {
     let request = "  // When.\n  Season season = 1 [(buf.validate.field).required = true];\n  // Not then.\n  repeated Season without = 2;\n  // Since.\n  google.protobuf.Timestamp since = 3;";
     let schema = read(&(service("get: \"/t\"", "", request, "Tide") + SEASON)).unwrap();
-    assert!(rust::vocabulary(&schema).contains(r#"impl Words for crate::wire::v1::Season {"#));
-    assert!(rust::vocabulary(&schema).contains(r#"&[("dry", 1), ("rainy_months", 4), ]"#));
+    assert!(rust::vocabulary(&schema).contains("impl Words for crate::wire::v1::Season {"));
+    assert!(rust::vocabulary(&schema).contains(r#"&[("dry", 1), ("rainy_months", 4)]"#));
     assert!(attribute(&schema, "GetTideRequest.season").contains("crate::wire::word::deserialize_word::<crate::wire::v1::Season, _>"));
     assert!(attribute(&schema, "GetTideRequest.without").contains("crate::wire::word::deserialize_words::<crate::wire::v1::Season, _>"));
     let validation = rust::validation(&schema);
     assert!(validation.contains(r#"rule::required("season", self.season != 0)?;"#), "{validation}");
-    assert!(
-        validation.contains(r#"for value in &self.without { rule::word::<crate::wire::v1::Season>("without", *value)?; }"#),
-        "{validation}"
-    );
+    assert!(validation.contains(r#"for value in &self.without { rule::word::<Season>("without", *value)?; }"#), "{validation}");
 
     let document = document(&schema);
     let words = &document["components"]["schemas"]["Season"];
@@ -292,6 +294,17 @@ fn an_enum_is_told_in_words() {
     assert_eq!(parameters[0]["schema"]["$ref"], json!("#/components/schemas/Season"));
     assert_eq!(parameters[1]["schema"]["items"]["$ref"], json!("#/components/schemas/Season"));
     assert_eq!(parameters[2]["schema"]["format"], json!("date-time"));
+}
+
+#[test]
+fn a_message_that_may_be_unset_may_be_null() {
+    let request = "  // H.\n  string harbour = 1;\n";
+    let coast = "// A coast.\nmessage Coast {\n  // Now.\n  Tide now = 1;\n  // Next.\n  Tide next = 2 [(synapse.options.v1.omit_unset) = true];\n  // Mean.\n  Tide mean = 3 [(buf.validate.field).required = true];\n}\n";
+    let document = document(&read(&(service("get: \"/t\"", "", request, "Coast") + coast)).unwrap());
+    let fields = &document["components"]["schemas"]["Coast"]["properties"];
+    let tide = json!("#/components/schemas/Tide");
+    assert_eq!((&fields["now"]["oneOf"][0]["$ref"], &fields["now"]["oneOf"][1]["type"]), (&tide, &json!("null")));
+    assert_eq!((&fields["next"]["$ref"], &fields["mean"]["$ref"]), (&tide, &tide));
 }
 
 #[rstest]

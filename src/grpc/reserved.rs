@@ -9,7 +9,8 @@ const KEY_CHARACTERS: usize = 255;
 
 /// Reads `idempotency-key`.
 pub(super) fn idempotency_key(metadata: &MetadataMap) -> Result<Option<String>> {
-    let Some(key) = metadata.get("idempotency-key").map(|key| key.as_encoded_bytes()) else { return Ok(None) };
+    let Some(key) = metadata.get("idempotency-key") else { return Ok(None) };
+    let key = key.as_encoded_bytes();
     if key.is_empty() || key.len() > KEY_CHARACTERS || !key.iter().all(u8::is_ascii_graphic) {
         return Err(Error::invalid(format!("the header `Idempotency-Key` must have 1 to {KEY_CHARACTERS} visible ASCII characters")));
     }

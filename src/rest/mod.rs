@@ -92,3 +92,20 @@ fn json(bytes: Vec<u8>) -> Response {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::grpc::accepted;
+
+    #[test]
+    fn an_accepted_answer_is_a_202_and_no_header_says_so() {
+        let gateway = Gateway::new(&Config::read(|_| None).unwrap().limits);
+        let plain = || tonic::Response::new("run_1");
+        let answers = [gateway.single(Ok(plain()), |id| id), gateway.single(Ok(accepted(plain())), |id| id)];
+        assert_eq!(answers.each_ref().map(|answer| answer.status().as_u16()), [200, 202]);
+        assert_eq!(answers[0].headers(), answers[1].headers());
+        assert!(accepted(plain()).metadata().is_empty());
+    }
+}

@@ -172,3 +172,106 @@ fn insert(object: &mut Map<String, Value>, parameter: &Parameter, text: &str) ->
 fn text_value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or(Value::Null)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::{get, post};
+    use serde::Serialize;
+    use serde_json::json;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::wire::Time;
+
+    const ORCHESTRATION: Parameter = Parameter { name: "orchestration_id", shape: Shape::Text, repeated: false, in_path: true };
+    const RUN: Parameter = Parameter { name: "run_id", shape: Shape::Text, repeated: false, in_path: true };
+    const ONE: Binding = Binding { body: false, parameters: &[ORCHESTRATION, RUN] };
+    const MANY: Binding = Binding {
+        body: false,
+        parameters: &[
+            Parameter { name: "status", shape: Shape::Text, repeated: true, in_path: false },
+            Parameter { name: "created_after", shape: Shape::Text, repeated: false, in_path: false },
+        ],
+    };
+
+    async fn read<M: DeserializeOwned>(request: Request<Body>, binding: &Binding) -> Result<M, String> {
+        let limits = Config::read(|_| None).unwrap().limits;
+        message(request, binding, &limits).await.map(tonic::Request::into_inner).map_err(|refused| refused.detail)
+    }
+
+    /// A list of runs as it is asked for.
+    #[derive(Serialize, Deserialize)]
+    struct List {
+        #[serde(default)]
+        status: Vec<String>,
+        created_after: Option<Time>,
+    }
+
+    async fn answer(router: Router, verb: &str, path: &str) -> (StatusCode, String) {
+        let request = Request::builder().method(verb).uri(path).body(Body::empty()).unwrap();
+        let (head, body) = router.oneshot(request).await.unwrap().into_parts();
+        (head.status, String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap())
+    }
+
+    /// Answers with what a query is read as, or why it is not.
+    async fn list(query: &str) -> String {
+        let read = |request: Request<Body>| async { read::<List>(request, &MANY).await.map(axum::Json) };
+        answer(Router::new().route("/runs", get(read)), "GET", &format!("/runs?{query}")).await.1
+    }
+
+    #[tokio::test]
+    async fn a_query_may_name_a_moment_and_a_list() {
+        let read = list("created_after=2026-11-23T15:48:07.5%2B01:00&status=running&status=paused").await;
+        assert_eq!(read, r#"{"status":["running","paused"],"created_after":"2026-11-23T14:48:07.5Z"}"#);
+        assert_eq!(list("").await, r#"{"status":[],"created_after":null}"#);
+    }
+
+    #[tokio::test]
+    async fn a_moment_that_is_none_is_refused_by_name() {
+        for wrong in ["yesterday", "2026-11-23", "1795445287", ""] {
+            let detail = list(&format!("created_after={wrong}")).await;
+            assert!(detail.starts_with("`created_after`: "), "{detail}");
+        }
+        let twice = list("created_after=2026-11-23T14:48:07Z&created_after=2026-11-23T14:48:07Z").await;
+        assert_eq!(twice, "`created_after` is given twice");
+    }
+
+    /// The routes of orchestrations and of their runs, each of which answers with itself and what it read off the path.
+    fn routes() -> Router {
+        let echo = |route: &'static str| {
+            move |request: Request<Body>| async move {
+                let read: Value = read(request, &ONE).await.unwrap();
+                format!("{route} {read}")
+            }
+        };
+        let gets = ["/orchestrations", "/orchestrations/{orchestration_id}", "/orchestrations/runs", "/orchestrations/runs/{run_id}"];
+        let posts = [
+            "/orchestrations/{orchestration_id}/run",
+            "/orchestrations/{orchestration_id}/run/stream",
+            "/orchestrations/runs/{run_id}/resume",
+        ];
+        let router = gets.into_iter().fold(Router::new(), |router, path| router.route(path, get(echo(path))));
+        posts.into_iter().fold(router, |router, path| router.route(path, post(echo(path))))
+    }
+
+    #[rstest::rstest]
+    #[case("GET", "/orchestrations/tides", "/orchestrations/{orchestration_id}", json!({"orchestration_id": "tides"}))]
+    #[case("GET", "/orchestrations/runs", "/orchestrations/runs", json!({}))]
+    #[case("GET", "/orchestrations/runs2", "/orchestrations/{orchestration_id}", json!({"orchestration_id": "runs2"}))]
+    #[case("GET", "/orchestrations/runs/run_1", "/orchestrations/runs/{run_id}", json!({"run_id": "run_1"}))]
+    #[case("POST", "/orchestrations/tides/run", "/orchestrations/{orchestration_id}/run", json!({"orchestration_id": "tides"}))]
+    #[case("POST", "/orchestrations/tides/run/stream", "/orchestrations/{orchestration_id}/run/stream", json!({"orchestration_id": "tides"}))]
+    #[case("POST", "/orchestrations/runs/run_1/resume", "/orchestrations/runs/{run_id}/resume", json!({"run_id": "run_1"}))]
+    #[case("POST", "/orchestrations/runs/run/resume", "/orchestrations/runs/{run_id}/resume", json!({"run_id": "run"}))]
+    #[tokio::test]
+    async fn routes_that_look_alike_are_told_apart(#[case] verb: &str, #[case] path: &str, #[case] route: &str, #[case] read: Value) {
+        assert_eq!(answer(routes(), verb, path).await, (StatusCode::OK, format!("{route} {read}")));
+    }
+
+    #[tokio::test]
+    async fn an_orchestration_cannot_be_run_under_the_name_runs() {
+        assert_eq!(answer(routes(), "POST", "/orchestrations/runs/run").await.0, StatusCode::METHOD_NOT_ALLOWED);
+    }
+}

@@ -89,3 +89,28 @@ fn frame<E: Serialize + StreamEvent>(event: Result<E, Status>) -> Option<Bytes> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Tide {
+        r#type: &'static str,
+        #[serde(skip)]
+        id: u64,
+    }
+
+    impl StreamEvent for Tide {
+        fn event_id(&self) -> u64 {
+            self.id
+        }
+    }
+
+    #[test]
+    fn an_event_with_a_number_has_it_in_front_and_a_hint_has_none() {
+        let written = |id| frame(Ok(Tide { r#type: "high", id })).unwrap();
+        assert_eq!(written(7), "id: 7\ndata: {\"type\": \"high\"}\n\n");
+        assert_eq!(written(0), "data: {\"type\": \"high\"}\n\n");
+    }
+}

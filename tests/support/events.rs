@@ -125,8 +125,12 @@ async fn next_frame(response: &mut Response, unread: &mut Vec<u8>) -> Option<Tol
     }
 }
 
-/// Reads a frame: one line, ASCII only, an event's type first.
+/// Reads a frame: one line below its number, ASCII only, an event's type first.
 fn read_frame(frame: &str) -> Told {
+    let frame = match frame.strip_prefix("id: ").and_then(|numbered| numbered.split_once('\n')) {
+        Some((number, frame)) if number.parse::<u64>().is_ok_and(|number| number > 0) => frame,
+        _ => frame,
+    };
     assert!(frame.is_ascii() && !frame.contains(['\n', '\r']), "{frame}");
     match frame {
         ": ping" => Told::Ping,
