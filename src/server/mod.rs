@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::engine::{Engine, Turnstile};
 use crate::metrics::Metrics;
 use crate::provider::{Models, Provider};
-use crate::store::{AdminToken, DataDirLock, DefinitionFiles, Keys, ModelCalls, Sessions, Store, Vault};
+use crate::store::{AdminToken, DataDirLock, DefinitionFiles, Keys, Sessions, Store, Vault};
 use crate::tool::Toolbox;
 use crate::tool::mcp::Servers;
 use connection::Acceptor;
@@ -46,7 +46,7 @@ pub struct Server {
     acceptor: Arc<Acceptor>,
     keys: Keys,
     sessions: Sessions,
-    model_calls: ModelCalls,
+    store: Store,
     servers: Arc<Servers>,
     /// Chats that go on.
     chats: TaskTracker,
@@ -67,7 +67,7 @@ impl Server {
         let keys = Keys::open(&config.data_dir)?;
         let admin = Arc::new(AdminToken::open(&config.data_dir, config.admin_token.as_ref())?);
         let store = Store::open(&config.data_dir).await?;
-        let (sessions, model_calls) = (store.sessions(), store.model_calls());
+        let sessions = store.sessions();
         let metrics = Metrics::default();
         let streams = CancellationToken::new();
         let vault = Vault::open(&config.data_dir);
@@ -77,7 +77,7 @@ impl Server {
         let engine = Arc::new(Engine {
             definitions: definitions.clone(),
             sessions: sessions.clone(),
-            model_calls: model_calls.clone(),
+            model_calls: store.model_calls(),
             vault,
             models: Models::new(&config, local),
             metrics: metrics.clone(),
@@ -106,7 +106,7 @@ impl Server {
             acceptor,
             keys,
             sessions,
-            model_calls,
+            store,
             servers,
             chats,
             definitions,
@@ -146,7 +146,7 @@ impl Server {
         if let Some(listener) = self.grpc_listener {
             tasks.spawn(self.acceptor.clone().accept(listener, self.entrances.grpc, no_more.clone()));
         }
-        tasks.spawn(self.model_calls.keep_recent(self.definitions.clone(), no_more.clone()));
+        tasks.spawn(self.store.keep_recent(self.definitions.clone(), no_more.clone()));
         tasks.spawn(self.definitions.clone().watch(no_more.clone()));
         tasks.spawn(self.servers.clone().watch(self.definitions.clone(), no_more.clone()));
         tasks.spawn(self.keys.clone().watch(no_more.clone()));

@@ -12,6 +12,7 @@ mod keys;
 mod model_calls;
 mod mcp_tokens;
 mod page;
+mod retention;
 mod runs;
 mod sessions;
 mod sqlite;
@@ -32,8 +33,8 @@ pub use mcp_tokens::McpTokens;
 pub use model_calls::{Calls, ModelCall, ModelCalls, Outcome, Totals};
 pub use page::{Cursor, PAGE_BYTES, SessionPage};
 pub use runs::{
-    Append, Appended, Created, FIRST_EPOCH, NewRun, PinnedDefinition, Repeat, Repeated, RunFacts, RunFilter, RunKind, RunPage, RunRow,
-    RunStatus, RunStore, RunSummary,
+    Append, Appended, Created, FIRST_EPOCH, NewRun, PinnedDefinition, ROW_BYTES, Repeat, Repeated, RunFacts, RunFilter, RunKind, RunPage,
+    RunRow, RunStatus, RunStore, RunSummary,
 };
 pub use sessions::{Image, NewTurn, SessionSummary, Sessions, Turn};
 pub use starter::write_starter;

@@ -1,25 +1,13 @@
 //! Model calls: what each took, kept for limits and reports until it is too old.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row, Sqlite};
-use tokio_util::sync::CancellationToken;
 
-use super::definitions::DefinitionFiles;
 use super::sqlite::{count, failed, time};
 use super::writer::{Change, Writer};
-use crate::clock;
 use crate::error::Result;
-
-/// How many days model calls are kept, unless `usage_retention_days` says otherwise.
-const RETENTION_DAYS: u64 = 400;
-
-/// How often calls are looked for that are too old.
-const PURGE_EVERY: Duration = Duration::from_hours(1);
 
 /// The most calls that are deleted at once, so that no turn waits long for it.
 const PURGE: u32 = 500;
@@ -97,6 +85,11 @@ pub struct Totals {
     pub unpriced: u64,
 }
 
+/// Deletes the oldest of the calls that ended before a time.
+struct Purge {
+    before: Timestamp,
+}
+
 /// All model calls. Clones share them.
 #[derive(Debug, Clone)]
 pub struct ModelCalls {
@@ -111,7 +104,7 @@ impl ModelCalls {
         for count in [&mut call.input_tokens, &mut call.output_tokens, &mut call.cached_tokens, &mut call.latency] {
             *count = (*count).min(MOST);
         }
-        self.writer.hand_over(Change::Record(call));
+        self.writer.hand_over(call);
     }
 
     /// Adds up calls.
@@ -138,26 +131,24 @@ impl ModelCalls {
     pub async fn purge(&self, before: Timestamp) -> Result<u64> {
         let mut purged = 0;
         loop {
-            let deleted = self.writer.write(Change::Purge { before, most: PURGE }).await?;
+            let deleted = self.writer.write(Purge { before }).await?;
             purged += deleted;
             if deleted < u64::from(PURGE) {
                 return Ok(purged);
             }
         }
     }
+}
 
-    /// Purges, now and every hour, the calls that are older than the settings want.
-    pub async fn keep_recent(self, definitions: Arc<DefinitionFiles>, stop: CancellationToken) {
-        let mut hours = tokio::time::interval(PURGE_EVERY);
-        while stop.run_until_cancelled(hours.tick()).await.is_some() {
-            let days = definitions.current().settings.count("usage_retention_days", RETENTION_DAYS);
-            let age = SignedDuration::from_hours(i64::try_from(days.saturating_mul(24)).unwrap_or(i64::MAX).min(i64::MAX / 3600));
-            // Where time does not reach back that far, there is nothing as old.
-            let Ok(before) = clock::now().checked_sub(age) else { continue };
-            if let Some(Err(error)) = stop.run_until_cancelled(self.purge(before)).await {
-                tracing::error!(%error, "old model calls could not be deleted");
-            }
-        }
+impl Change for Purge {
+    /// How many there were.
+    type Answer = u64;
+
+    async fn make(&self, connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+        let deleted = sqlx::query(
+            "DELETE FROM model_calls WHERE id IN (SELECT id FROM model_calls WHERE created_at < ? ORDER BY created_at LIMIT ?)",
+        );
+        Ok(deleted.bind(self.before.as_millisecond()).bind(PURGE).execute(connection).await?.rows_affected())
     }
 }
 
@@ -175,6 +166,19 @@ impl Calls<'_> {
             query.push(" AND created_at >= ").push_bind(since.as_millisecond());
         }
     }
+}
+
+/// Adds calls in one statement, because what costs is the message to the database's thread.
+pub(super) async fn record(connection: &mut SqliteConnection, calls: &[&ModelCall]) -> Result<(), sqlx::Error> {
+    let calls = serde_json::to_string(calls).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let insert = sqlx::query(
+        "INSERT INTO model_calls (created_at, agent_id, session_id, model, provider, input_tokens, output_tokens, cached_tokens, cost,
+                                  latency, outcome)
+         SELECT value ->> 'created_at', value ->> 'agent_id', value ->> 'session_id', value ->> 'model', value ->> 'provider',
+                value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cached_tokens', value ->> 'cost',
+                value ->> 'latency', value ->> 'outcome' FROM json_each(?)",
+    );
+    insert.bind(calls).execute(connection).await.map(drop)
 }
 
 fn totals(row: &SqliteRow) -> Result<Totals, sqlx::Error> {

@@ -1,6 +1,10 @@
 //! Pages: newest first, each beginning where the one before ended, whatever is added meanwhile.
 
+use futures_util::{Stream, TryStreamExt};
+use sqlx::sqlite::SqliteRow;
+
 use super::sessions::SessionSummary;
+use super::sqlite::failed;
 use crate::error::{Error, Result};
 
 /// The most bytes of a page of turns or of rows: a gRPC client takes messages of 4 MiB unless it is told otherwise.
@@ -36,6 +40,24 @@ impl Cursor {
         (token.split_once('-').and_then(|(time, id)| Some(Self { time: read(time)?, id: read(id)? })))
             .ok_or_else(|| Error::invalid("`page_token` is not one that this server gave; leave it out to begin at the first page"))
     }
+}
+
+/// Reads rows until they fill [`PAGE_BYTES`], one at least.
+pub(super) async fn fill<T>(
+    mut rows: impl Stream<Item = Result<SqliteRow, sqlx::Error>> + Unpin,
+    read: impl Fn(&SqliteRow) -> Result<T, sqlx::Error>,
+    bytes: impl Fn(&T) -> usize,
+) -> Result<Vec<T>> {
+    let (mut page, mut filled) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await.map_err(failed)? {
+        let item = read(&row).map_err(failed)?;
+        filled += bytes(&item);
+        if filled > PAGE_BYTES && !page.is_empty() {
+            break;
+        }
+        page.push(item);
+    }
+    Ok(page)
 }
 
 #[cfg(test)]

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use super::Store;
-use super::page::{Cursor, PAGE_BYTES, SessionPage};
-use super::sqlite::{count, failed, time};
-use super::writer::{Change, Writer};
+use super::page::{Cursor, SessionPage, fill};
+use super::sqlite::{count, failed, number, time};
+use super::writer::{Change, Nothing, Writer};
+use crate::clock;
 use crate::error::Result;
 
 /// Characters of text that count as one token.
@@ -58,14 +58,14 @@ pub struct NewTurn {
 
 impl NewTurn {
     /// Estimates the tokens that the turn takes when it is told to a model again.
-    pub(super) fn weight(&self) -> i64 {
+    fn weight(&self) -> i64 {
         let characters = self.user.chars().count() + self.assistant.chars().count();
         let images: usize = self.images.iter().map(|image| TOKENS_PER_IMAGE + image.base64.len() / IMAGE_BYTES_PER_TOKEN).sum();
         i64::try_from(characters.div_ceil(CHARACTERS_PER_TOKEN) + images).unwrap_or(i64::MAX)
     }
 
     /// Writes the images as they are kept.
-    pub(super) fn images_json(&self) -> Option<String> {
+    fn images_json(&self) -> Option<String> {
         if self.images.is_empty() { None } else { serde_json::to_string(&self.images).ok() }
     }
 }
@@ -117,6 +117,12 @@ pub struct SessionSummary {
     pub updated_at: Timestamp,
 }
 
+/// Deletes the conversations of a session, or only that with one agent.
+struct Deletion {
+    session_id: String,
+    agent_id: Option<String>,
+}
+
 /// All sessions. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Sessions {
@@ -132,7 +138,7 @@ impl Sessions {
 
     /// Adds a turn. When it returns, the turn survives a power loss. It is kept even if the caller leaves meanwhile.
     pub async fn append(&self, turn: NewTurn) -> Result<()> {
-        self.writer.write(Change::Append(turn)).await.map(drop)
+        self.writer.write(turn).await
     }
 
     /// Returns the newest turns that fit into the budget together, oldest first. It reads no others.
@@ -149,7 +155,7 @@ impl Sessions {
         )
         .bind(session_id)
         .bind(agent_id)
-        .bind(i64::try_from(budget_tokens).unwrap_or(i64::MAX))
+        .bind(number(budget_tokens))
         .fetch_all(&self.readers)
         .await;
         rows.and_then(|rows| rows.iter().map(turn).collect()).map_err(failed)
@@ -191,34 +197,62 @@ impl Sessions {
     }
 
     /// Returns at most `limit` turns of a conversation, beginning with the one after number `after`, oldest first. A page ends early once it holds
-    /// [`PAGE_BYTES`], and has one turn at least.
+    /// [`PAGE_BYTES`](super::PAGE_BYTES), and has one turn at least.
     pub async fn turns(&self, session: &SessionSummary, after: u64, limit: u32) -> Result<Vec<Turn>> {
-        let mut rows = sqlx::query("SELECT * FROM turns WHERE conversation = ? AND number > ? ORDER BY number LIMIT ?")
+        let rows = sqlx::query("SELECT * FROM turns WHERE conversation = ? AND number > ? ORDER BY number LIMIT ?")
             .bind(session.conversation)
-            .bind(i64::try_from(after).unwrap_or(i64::MAX))
+            .bind(number(after))
             .bind(limit)
             .fetch(&self.readers);
-        let (mut turns, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = rows.try_next().await.map_err(failed)? {
-            let turn = turn(&row).map_err(failed)?;
-            bytes += turn.bytes();
-            if bytes > PAGE_BYTES && !turns.is_empty() {
-                break;
-            }
-            turns.push(turn);
-        }
-        Ok(turns)
+        fill(rows, turn, Turn::bytes).await
     }
 
     /// Deletes the conversations of a session, or only that with one agent, and tells whether there was any.
     pub async fn delete(&self, session_id: &str, agent_id: Option<&str>) -> Result<bool> {
-        let change = Change::Delete { session_id: session_id.to_owned(), agent_id: agent_id.map(str::to_owned) };
-        Ok(self.writer.write(change).await? > 0)
+        let deletion = Deletion { session_id: session_id.to_owned(), agent_id: agent_id.map(str::to_owned) };
+        Ok(self.writer.write(deletion).await? > 0)
     }
 
     /// Waits until everything is durable that was handed over before, that of callers who left included.
     pub async fn flush(&self) -> Result<()> {
-        self.writer.write(Change::Nothing).await.map(drop)
+        self.writer.write(Nothing).await
+    }
+}
+
+impl Change for NewTurn {
+    type Answer = ();
+
+    async fn make(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO conversations (session_id, agent_id, agent_name, turns, created_at, updated_at) VALUES (?1, ?2, ?3, 1, ?4, ?4)
+             ON CONFLICT (session_id, agent_id) DO UPDATE SET agent_name = ?3, turns = turns + 1, updated_at = max(updated_at, ?4);
+             INSERT INTO turns (conversation, number, created_at, weight, model, input_tokens, output_tokens, question, answer, images)
+             SELECT id, turns, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 FROM conversations WHERE session_id = ?1 AND agent_id = ?2",
+        )
+        .bind(&self.session_id)
+        .bind(&self.agent_id)
+        .bind(&self.agent_name)
+        .bind(clock::now().as_millisecond())
+        .bind(self.weight())
+        .bind(&self.model)
+        .bind(number(self.input_tokens))
+        .bind(number(self.output_tokens))
+        .bind(&self.user)
+        .bind(&self.assistant)
+        .bind(self.images_json())
+        .execute(connection)
+        .await
+        .map(drop)
+    }
+}
+
+impl Change for Deletion {
+    /// How many there were.
+    type Answer = u64;
+
+    async fn make(&self, connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+        let deleted = sqlx::query("DELETE FROM conversations WHERE session_id = ?1 AND (?2 IS NULL OR agent_id = ?2)");
+        Ok(deleted.bind(&self.session_id).bind(&self.agent_id).execute(connection).await?.rows_affected())
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, Row};
 
@@ -19,7 +20,8 @@ const DATABASE_FILE: &str = "synapse.db";
 const READERS: u32 = 2;
 
 /// What each schema version adds to the one before; each ends by writing its number into `user_version`.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1_sessions.sql"), include_str!("schema/2_model_calls.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema/1_sessions.sql"), include_str!("schema/2_model_calls.sql"), include_str!("schema/3_runs.sql")];
 
 /// Opens the connection that writes. Creates the database, or brings it up to date.
 pub(super) async fn open_writer(data_dir: &Path) -> Result<SqliteConnection> {
@@ -28,6 +30,7 @@ pub(super) async fn open_writer(data_dir: &Path) -> Result<SqliteConnection> {
     open_private(&path, OpenOptions::new().create(true).truncate(false)).map_err(|error| refused(&path, error))?;
     let options = SqliteConnectOptions::new()
         .filename(path)
+        .auto_vacuum(SqliteAutoVacuum::Incremental) // of a new file; an older one stays as it is
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full) // what was acknowledged survives a power loss
         .pragma("wal_autocheckpoint", "4000") // pages: a batch of turns is bigger than the default expects
@@ -65,6 +68,11 @@ pub(super) fn failed(error: sqlx::Error) -> Error {
 /// Reads a number that is never negative.
 pub(super) fn count(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
     row.try_get::<i64, _>(column).map(i64::unsigned_abs)
+}
+
+/// Makes of a count what the database keeps; what is larger is cut.
+pub(super) fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Reads a time, which is kept in milliseconds since 1970.

@@ -4,17 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use futures_util::future::BoxFuture;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::model_calls::ModelCall;
-use super::sessions::NewTurn;
+use super::model_calls::{ModelCall, record};
 use super::sqlite::failed;
-use crate::clock;
 use crate::error::{Error, Reason, Result};
 
 /// Commands that may wait; more callers wait for room.
@@ -29,23 +27,36 @@ const OVERFLOW: usize = 8192;
 /// How long changes that nobody waits for may wait for one that somebody waits for.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// What can be written.
-pub(super) enum Change {
-    /// Adds a turn to its conversation.
-    Append(NewTurn),
-    /// Deletes the conversations of a session, or only that with one agent.
-    Delete { session_id: String, agent_id: Option<String> },
-    /// Adds a model call.
-    Record(ModelCall),
-    /// Deletes the oldest of the model calls that ended before a time.
-    Purge { before: Timestamp, most: u32 },
-    /// Nothing; its answer says that everything before it is durable.
-    Nothing,
+/// Something that can be written.
+pub(super) trait Change: Send + Sync + 'static {
+    /// What the caller learns once it is durable.
+    type Answer: Send + 'static;
+
+    /// Makes the change within the transaction of its group, with as few messages to the database's thread as can be, because they are what
+    /// costs. What fails is undone altogether, and may be made again.
+    fn make(&self, connection: &mut SqliteConnection) -> impl Future<Output = Result<Self::Answer, sqlx::Error>> + Send;
 }
 
-struct Command {
-    change: Change,
-    answer: oneshot::Sender<Result<u64>>,
+/// Nothing; its answer says that everything before it is durable.
+pub(super) struct Nothing;
+
+enum Command {
+    /// Adds a model call. Nobody waits for it.
+    Record(ModelCall),
+    /// Makes a change.
+    Make(Box<dyn Waiting>),
+}
+
+/// A change, whatever it answers, and the caller that waits for the answer.
+trait Waiting: Send {
+    fn make<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>>;
+    fn tell(self: Box<Self>, durable: Result<()>);
+}
+
+struct Asked<C: Change> {
+    change: C,
+    answer: Option<C::Answer>,
+    caller: oneshot::Sender<Result<C::Answer>>,
 }
 
 /// Hands changes to the task that writes. When the last clone is dropped, the task commits what waits and ends.
@@ -69,18 +80,18 @@ impl Writer {
         Self { commands: sender, overflow: Arc::new(Semaphore::new(OVERFLOW)) }
     }
 
-    /// Makes a change and returns, once it is durable, how many conversations or model calls it concerned.
-    pub(super) async fn write(&self, change: Change) -> Result<u64> {
-        let (answer, answered) = oneshot::channel();
+    /// Makes a change and returns, once it is durable, its answer.
+    pub(super) async fn write<C: Change>(&self, change: C) -> Result<C::Answer> {
+        let (caller, answered) = oneshot::channel();
         let stopped = || Error::new(Reason::Unavailable, "the server is stopping; try again later");
-        self.commands.send(Command { change, answer }).await.map_err(|_| stopped())?;
+        let command = Command::Make(Box::new(Asked { change, answer: None, caller }));
+        self.commands.send(command).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 
-    /// Makes a change that nobody waits for. Where the queue is full, a task waits for room.
-    pub(super) fn hand_over(&self, change: Change) {
-        let (answer, _) = oneshot::channel();
-        let Err(TrySendError::Full(command)) = self.commands.try_send(Command { change, answer }) else { return };
+    /// Adds a model call that nobody waits for. Where the queue is full, a task waits for room.
+    pub(super) fn hand_over(&self, call: ModelCall) {
+        let Err(TrySendError::Full(command)) = self.commands.try_send(Command::Record(call)) else { return };
         let Ok(place) = self.overflow.clone().try_acquire_owned() else {
             tracing::error!("a model call is not recorded: the disk is too slow for what waits to be written");
             return;
@@ -93,101 +104,92 @@ impl Writer {
     }
 }
 
+impl Change for Nothing {
+    type Answer = ();
+
+    async fn make(&self, _: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+}
+
+impl<C: Change> Waiting for Asked<C> {
+    fn make<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async {
+            self.answer = Some(self.change.make(connection).await?);
+            Ok(())
+        })
+    }
+
+    /// A caller that left does not matter.
+    fn tell(self: Box<Self>, durable: Result<()>) {
+        let Asked { answer, caller, .. } = *self;
+        let _ = match (durable, answer) {
+            (Err(error), _) => caller.send(Err(error)),
+            (Ok(()), Some(answer)) => caller.send(Ok(answer)),
+            (Ok(()), None) => return, // it was not made, and the caller is told that the server is stopping
+        };
+    }
+}
+
 async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Command>) {
     let mut group = Vec::with_capacity(GROUP);
     while commands.recv_many(&mut group, GROUP).await > 0 {
-        if group.iter().all(|command| matches!(command.change, Change::Record(_))) {
+        if group.iter().all(|command| matches!(command, Command::Record(_))) {
             // The turn of these model calls follows soon, and would wait for the disk twice.
             let room = GROUP - group.len();
             let _ = timeout(LINGER, commands.recv_many(&mut group, room)).await;
         }
-        let written = commit(&mut connection, &group).await;
-        answer(group.drain(..), written);
+        settle(&mut connection, std::mem::replace(&mut group, Vec::with_capacity(GROUP))).await;
     }
     if let Err(error) = connection.close().await {
         tracing::error!(%error, "closing the database failed; the next start repairs it");
     }
 }
 
-/// Makes all changes of a group durable, or none.
-async fn commit(connection: &mut SqliteConnection, group: &[Command]) -> Result<Vec<u64>, sqlx::Error> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let calls: Vec<_> =
-        group.iter().filter_map(|command| if let Change::Record(call) = &command.change { Some(call) } else { None }).collect();
-    if !calls.is_empty() {
-        record(&mut transaction, &calls).await?;
-    }
-    let mut written = Vec::with_capacity(group.len());
-    for command in group {
-        written.push(match &command.change {
-            Change::Append(turn) => append(&mut transaction, turn).await?,
-            Change::Delete { session_id, agent_id } => delete(&mut transaction, session_id, agent_id.as_deref()).await?,
-            Change::Purge { before, most } => purge(&mut transaction, *before, *most).await?,
-            Change::Record(_) | Change::Nothing => 0,
-        });
-    }
-    transaction.commit().await?;
-    Ok(written)
-}
-
-/// Tells every caller of a group what became of it. A caller that left does not matter.
-fn answer(group: impl Iterator<Item = Command>, written: Result<Vec<u64>, sqlx::Error>) {
-    match written {
-        Ok(written) => group.zip(written).for_each(|(command, count)| drop(command.answer.send(Ok(count)))),
-        Err(error) => {
-            let error = failed(error);
-            tracing::error!(cause = ?std::error::Error::source(&error), "writing to the database failed: {error}");
-            group.for_each(|command| drop(command.answer.send(Err(Error::new(error.reason(), error.detail())))));
+/// Commits a group and tells every caller. A group that fails is halved, until what fails stands alone and fails nobody else.
+async fn settle(connection: &mut SqliteConnection, group: Vec<Command>) {
+    let mut groups = vec![group];
+    while let Some(mut group) = groups.pop() {
+        let durable = commit(connection, &mut group).await;
+        if durable.is_err() && group.len() > 1 {
+            let second = group.split_off(group.len() / 2);
+            groups.extend([second, group]);
+            continue;
+        }
+        let mut durable = durable.map_err(failed);
+        for command in group {
+            command.tell(std::mem::replace(&mut durable, Ok(())));
         }
     }
 }
 
-/// Two statements in one message to the database's thread, which costs half of two.
-async fn append(connection: &mut SqliteConnection, turn: &NewTurn) -> Result<u64, sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO conversations (session_id, agent_id, agent_name, turns, created_at, updated_at) VALUES (?1, ?2, ?3, 1, ?4, ?4)
-         ON CONFLICT (session_id, agent_id) DO UPDATE SET agent_name = ?3, turns = turns + 1, updated_at = max(updated_at, ?4);
-         INSERT INTO turns (conversation, number, created_at, weight, model, input_tokens, output_tokens, question, answer, images)
-         SELECT id, turns, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 FROM conversations WHERE session_id = ?1 AND agent_id = ?2",
-    )
-    .bind(&turn.session_id)
-    .bind(&turn.agent_id)
-    .bind(&turn.agent_name)
-    .bind(clock::now().as_millisecond())
-    .bind(turn.weight())
-    .bind(&turn.model)
-    .bind(i64::try_from(turn.input_tokens).unwrap_or(i64::MAX))
-    .bind(i64::try_from(turn.output_tokens).unwrap_or(i64::MAX))
-    .bind(&turn.user)
-    .bind(&turn.assistant)
-    .bind(turn.images_json())
-    .execute(connection)
-    .await?;
-    Ok(1)
+/// Makes all changes of a group durable, or none.
+async fn commit(connection: &mut SqliteConnection, group: &mut [Command]) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let calls: Vec<_> = group.iter().filter_map(Command::call).collect();
+    if !calls.is_empty() {
+        record(&mut transaction, &calls).await?;
+    }
+    for command in group {
+        if let Command::Make(waiting) = command {
+            waiting.make(&mut transaction).await?;
+        }
+    }
+    transaction.commit().await
 }
 
-/// All model calls of a group in one statement, because what costs is the message to the database's thread.
-async fn record(connection: &mut SqliteConnection, calls: &[&ModelCall]) -> Result<(), sqlx::Error> {
-    let calls = serde_json::to_string(calls).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let insert = sqlx::query(
-        "INSERT INTO model_calls (created_at, agent_id, session_id, model, provider, input_tokens, output_tokens, cached_tokens, cost,
-                                  latency, outcome)
-         SELECT value ->> 'created_at', value ->> 'agent_id', value ->> 'session_id', value ->> 'model', value ->> 'provider',
-                value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cached_tokens', value ->> 'cost',
-                value ->> 'latency', value ->> 'outcome' FROM json_each(?)",
-    );
-    insert.bind(calls).execute(connection).await.map(drop)
-}
+impl Command {
+    fn call(&self) -> Option<&ModelCall> {
+        if let Self::Record(call) = self { Some(call) } else { None }
+    }
 
-async fn purge(connection: &mut SqliteConnection, before: Timestamp, most: u32) -> Result<u64, sqlx::Error> {
-    let deleted =
-        sqlx::query("DELETE FROM model_calls WHERE id IN (SELECT id FROM model_calls WHERE created_at < ? ORDER BY created_at LIMIT ?)");
-    Ok(deleted.bind(before.as_millisecond()).bind(most).execute(connection).await?.rows_affected())
-}
-
-async fn delete(connection: &mut SqliteConnection, session_id: &str, agent_id: Option<&str>) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM conversations WHERE session_id = ?1 AND (?2 IS NULL OR agent_id = ?2)");
-    Ok(deleted.bind(session_id).bind(agent_id).execute(connection).await?.rows_affected())
+    fn tell(self, durable: Result<()>) {
+        match (self, durable) {
+            (Self::Make(waiting), durable) => waiting.tell(durable),
+            (Self::Record(_), Err(error)) => tracing::error!(cause = error.chain(), "a model call is not recorded: {error}"),
+            (Self::Record(_), Ok(())) => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -195,10 +197,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::store::sessions::NewTurn;
     use crate::store::sqlite::{open_readers, open_writer};
 
-    fn turn(user: &str) -> Change {
-        Change::Append(NewTurn {
+    fn turn(user: &str) -> NewTurn {
+        NewTurn {
             session_id: "s".to_owned(),
             agent_id: "a".to_owned(),
             agent_name: String::new(),
@@ -208,7 +211,19 @@ mod tests {
             model: String::new(),
             input_tokens: u64::MAX,
             output_tokens: 0,
-        })
+        }
+    }
+
+    /// Puts turns into a queue that no task reads yet.
+    async fn queue<'a>(questions: &[&str]) -> (mpsc::Receiver<Command>, Vec<oneshot::Receiver<Result<()>>>) {
+        let (sender, commands) = mpsc::channel(QUEUE);
+        let mut answers = Vec::new();
+        for question in questions {
+            let (caller, answered) = oneshot::channel();
+            sender.send(Command::Make(Box::new(Asked { change: turn(question), answer: None, caller }))).await.unwrap();
+            answers.push(answered);
+        }
+        (commands, answers)
     }
 
     async fn kept(data_dir: &Path) -> Vec<String> {
@@ -220,7 +235,7 @@ mod tests {
     async fn a_full_disk_refuses_a_turn_and_takes_the_next_that_fits() {
         let directory = tempfile::tempdir().unwrap();
         let mut connection = open_writer(directory.path()).await.unwrap();
-        sqlx::raw_sql("PRAGMA max_page_count = 30").execute(&mut connection).await.unwrap();
+        sqlx::raw_sql("PRAGMA max_page_count = 60").execute(&mut connection).await.unwrap();
         let writer = Writer::start(connection);
         writer.write(turn("one")).await.unwrap();
         let error = writer.write(turn(&"x".repeat(1 << 20))).await.unwrap_err();
@@ -235,39 +250,30 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_committed_together_in_order_and_before_the_task_ends() {
         let directory = tempfile::tempdir().unwrap();
-        let (sender, commands) = mpsc::channel(QUEUE);
-        let mut answers = Vec::new();
-        for question in ["1", "2", "3"] {
-            let (answer, answered) = oneshot::channel();
-            sender.send(Command { change: turn(question), answer }).await.unwrap();
-            answers.push(answered);
-        }
+        let (commands, mut answers) = queue(&["1", "2", "3"]).await;
         drop(answers.pop()); // a caller that leaves
-        drop(sender);
         run(open_writer(directory.path()).await.unwrap(), commands).await;
         for answered in answers {
-            assert_eq!(answered.await.unwrap().unwrap(), 1);
+            answered.await.unwrap().unwrap();
         }
         assert_eq!(kept(directory.path()).await, ["1", "2", "3"]);
     }
 
     #[tokio::test]
-    async fn a_group_that_fails_is_kept_by_nobody_and_told_to_everybody() {
+    async fn what_does_not_fit_fails_nobody_else_of_its_group() {
         let directory = tempfile::tempdir().unwrap();
-        let (sender, commands) = mpsc::channel(QUEUE);
-        let mut answers = Vec::new();
-        for question in ["1".to_owned(), "x".repeat(1 << 20)] {
-            let (answer, answered) = oneshot::channel();
-            sender.send(Command { change: turn(&question), answer }).await.unwrap();
-            answers.push(answered);
-        }
-        drop(sender);
+        let large = "x".repeat(1 << 20);
+        let (commands, answers) = queue(&["1", &large, "2", "3", &large, "4"]).await;
         let mut connection = open_writer(directory.path()).await.unwrap();
-        sqlx::raw_sql("PRAGMA max_page_count = 30").execute(&mut connection).await.unwrap();
+        sqlx::raw_sql("PRAGMA max_page_count = 60").execute(&mut connection).await.unwrap();
         run(connection, commands).await;
-        for answered in answers {
-            assert_eq!(answered.await.unwrap().unwrap_err().reason(), Reason::Unavailable);
+        let mut refused = Vec::new();
+        for (place, answered) in answers.into_iter().enumerate() {
+            if let Err(error) = answered.await.unwrap() {
+                refused.push((place, error.reason()));
+            }
         }
-        assert_eq!(kept(directory.path()).await, [""; 0]);
+        assert_eq!(refused, [(1, Reason::Unavailable), (4, Reason::Unavailable)]);
+        assert_eq!(kept(directory.path()).await, ["1", "2", "3", "4"]);
     }
 }

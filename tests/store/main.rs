@@ -6,6 +6,8 @@ mod definitions;
 mod keys;
 mod model_calls;
 mod process;
+mod retention;
+mod runs;
 mod sessions;
 mod vault;
 mod vault_files;

@@ -1,10 +1,9 @@
 //! Model calls in a real database.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use synapse::store::{Calls, ModelCall, ModelCalls, NewTurn, Outcome, Sessions, Store, Totals};
@@ -140,24 +139,6 @@ async fn old_calls_are_deleted_and_newer_ones_stay() {
     let kept = calls.list(Calls::default(), 1000).await.unwrap();
     assert_eq!((kept.len(), kept[99].created_at), (100, at(1100)));
     assert_eq!(calls.purge(at(1100)).await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn calls_older_than_the_settings_want_go_by_themselves() {
-    let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("settings.json"), r#"{"usage_retention_days": 2}"#).unwrap();
-    let definitions = synapse::store::DefinitionFiles::open(directory.path(), &std::collections::BTreeMap::new()).unwrap();
-    let (sessions, calls) = open(directory.path()).await;
-    let days = |days: i64| synapse::clock::now() - SignedDuration::from_hours(days * 24);
-    for age in [1, 3, 500] {
-        calls.record(ModelCall { created_at: days(age), ..call("a", "s", 0) });
-    }
-    sessions.flush().await.unwrap();
-    let stop = tokio_util::sync::CancellationToken::new();
-    let keeping = tokio::spawn(calls.clone().keep_recent(definitions.into(), stop.clone()));
-    until(&sessions, &calls, 1).await;
-    stop.cancel();
-    keeping.await.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Runs: each is a log of records, kept row by row, and beside it what lists, recovery and retention read. [`RunStore`] is the seam
 //! behind which another database may take the place of SQLite.
 
+mod changes;
+mod sqlite;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,6 +11,11 @@ use jiff::Timestamp;
 use super::page::Cursor;
 use super::sessions::NewTurn;
 use crate::error::Result;
+
+pub(super) use sqlite::SqliteRuns;
+
+/// The most bytes of a row's body.
+pub const ROW_BYTES: usize = 32 << 20;
 
 /// The epoch of a run that nobody has claimed or taken since it was created.
 pub const FIRST_EPOCH: u64 = 1;
