@@ -40,6 +40,11 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Makes the id of a run: `run_` and a UUIDv7 without hyphens.
+pub fn run_id() -> String {
+    format!("run_{}", ordered_id().simple())
+}
+
 /// Makes the id of a session that a client did not name: `api_` and 12 lower-case hexadecimal digits.
 pub fn session_id() -> String {
     format!("api_{}", &random_id().simple().to_string()[..12])

@@ -111,6 +111,10 @@ pub struct Limits {
     pub model_time: Duration,
     /// How long a tool may take for a call, whatever its own limit.
     pub tool_time: Duration,
+    /// How long an attempt at a step may take, where the step does not say.
+    pub step_time: Duration,
+    /// How long a run may work, where its orchestration does not say.
+    pub run_time: Duration,
     /// How long an HTTP tool may take for a whole exchange.
     pub http_tool_time: Duration,
     /// How long a tool server may take to connect and to list its tools.
@@ -188,6 +192,10 @@ impl Reader<'_> {
         Duration::from_secs_f64(self.within(name, default, 0.001, 86_400.0))
     }
 
+    fn minutes(&mut self, name: &str, default: f64) -> Duration {
+        Duration::from_secs_f64(60.0 * self.within(name, default, 0.001, 525_600.0))
+    }
+
     fn within<T: FromStr<Err: Display> + Display + PartialOrd + Copy>(&mut self, name: &str, default: T, least: T, most: T) -> T {
         match self.maybe(name) {
             None => default,
@@ -208,6 +216,8 @@ impl Reader<'_> {
             heartbeat: self.seconds("SYNAPSE_HEARTBEAT", 10.0),
             model_time: self.seconds("SYNAPSE_LLM_TIMEOUT", 180.0),
             tool_time: self.seconds("SYNAPSE_TOOL_TIMEOUT", 120.0),
+            step_time: self.seconds("SYNAPSE_ORCH_STEP_TIMEOUT", 300.0),
+            run_time: self.minutes("SYNAPSE_ORCH_GLOBAL_TIMEOUT_MINUTES", 30.0),
             http_tool_time: self.seconds("SYNAPSE_HTTP_TOOL_TIMEOUT", 30.0),
             mcp_list_time: self.seconds("SYNAPSE_MCP_LIST_TOOLS_TIMEOUT", 15.0),
             mcp_call_time: self.seconds("SYNAPSE_MCP_TOOL_CALL_TIMEOUT", 60.0),

@@ -1,34 +1,34 @@
-//! A chat: an agent is chosen, answers in its own task, and what happens is told until the one who asked goes away.
+//! A chat: an agent is chosen and answers in a run of its own, and what happens is told until it ends.
 
-use std::panic::AssertUnwindSafe;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::{FutureExt, Stream, StreamExt};
-use tracing::Instrument;
+use futures_util::{Stream, stream};
 
 use super::assist::Chain;
-use super::scope::Scope;
-use super::teller::{self, ChatEvents, Gone, Teller};
+use super::run::{Began, Chat, Close, Command, Graph, Public, Told, Until, Watch};
+use super::runs::{Caller, Start, new_run, status};
+use super::step::{Attempt, Done as StepDone, Failure, FailureKind};
 use super::turn::{Outcome, Stop};
-use super::turnstile::Passage;
 use super::{Engine, images};
 use crate::clock;
 use crate::definition::{Agent, resolve_agent};
 use crate::error::{Error, Reason, Result};
-use crate::provider::{Image, Kind, Message, ModelError, Role, Usage};
-use crate::store::{self, NewTurn, Turn};
-use crate::wire::v1;
-use crate::wire::v1::chat_event::{Done, Error as ErrorEvent, Event, Response, Session, Status};
-use crate::wire::v1::{ChatEvent, ChatRequest, ChatResponse};
+use crate::provider::{Image, Kind, Message, ModelError, Role};
+use crate::store::{self, Definitions, NewRun, NewTurn, RunKind, RunStatus, RunSummary, Turn};
+use crate::wire::v1::chat_event::{
+    self, Done, Error as ErrorEvent, Event, HumanInputRequired, LlmThought, ReasoningDelta, Response, Session, Status, TextDelta, Thinking,
+    ToolExecution, ToolResult,
+};
+use crate::wire::v1::{self, CancelChatRequest, ChatEvent, ChatRequest, ChatResponse, RunEvent, WatchChatRequest, run_event};
 
 /// What a caller reads when the agent failed; why stands in the log.
 const AGENT_FAILED: &str = "The agent encountered an error processing your request.";
 
-/// A chat that was accepted.
-struct Chat {
-    scope: Arc<Scope>,
+/// A chat that may begin.
+struct Accepted {
     agent: Arc<Agent>,
+    session_id: String,
     /// Whether the caller named the session, so that there may be earlier turns.
     continued: bool,
     message: String,
@@ -37,24 +37,35 @@ struct Chat {
 
 impl Engine {
     /// Starts a chat. What can be refused is refused here, before anything happens.
-    ///
-    /// `patience` is how long the caller waits, if it said so.
-    pub fn chat(self: &Arc<Self>, request: ChatRequest, patience: Option<Duration>) -> Result<ChatEvents> {
-        let chat = self.accept(request, patience)?;
-        let (mut teller, events, gone) = teller::channel(self.stop.clone());
-        let engine = self.clone();
-        let work = async move {
-            let told = gone.run_until_cancelled(engine.run(&chat, &mut teller)).await;
-            if !matches!(told, Some(Ok(()))) {
-                tracing::info!("the caller went away; the chat is cancelled");
-            }
+    pub async fn chat(self: &Arc<Self>, request: ChatRequest, caller: Caller) -> Result<ChatEvents> {
+        let mark = caller.mark("chat", &request);
+        // A caller with a key may come back for the answer.
+        let background = request.background || mark.is_some();
+        let definitions = self.definitions.current();
+        let accepted = self.accept(&definitions, request)?;
+        if accepted.agent.kind == "orchestrator" {
+            return self.orchestrated(&definitions, accepted, caller.principal.to_string(), mark).await;
+        }
+        let Accepted { agent, session_id, continued, message, images } = accepted;
+        let images = images.into_iter().map(|image| store::Image { media_type: image.media_type, base64: image.base64 }).collect();
+        let (agent_id, agent_name) = (agent.id.clone(), agent.name.clone());
+        let chat = Chat { agent_id: agent_id.clone(), agent_name: agent_name.clone(), continued, images, background };
+        let run_id = clock::run_id();
+        let at = clock::now().as_millisecond();
+        let began = Began { run_id: run_id.clone(), at, message, session_id: session_id.clone(), chat: Some(chat) };
+        let new = NewRun {
+            agent_id: Some(agent_id),
+            session_id: Some(session_id),
+            name: agent_name,
+            background,
+            ..new_run(run_id, caller.principal.to_string(), mark)
         };
-        self.tasks.spawn(work.in_current_span());
-        Ok(events)
+        let watch = self.begin(new, Graph::of_chats(), began, caller.patience).await?;
+        let caller = (!background).then(|| Presence { engine: self.clone(), run_id: watch.run_id().to_owned() });
+        Ok(ChatEvents { watch, caller, facade: None, over: false })
     }
 
-    fn accept(&self, request: ChatRequest, patience: Option<Duration>) -> Result<Chat> {
-        let definitions = self.definitions.current();
+    fn accept(&self, definitions: &Definitions, request: ChatRequest) -> Result<Accepted> {
         let settings = &definitions.settings;
         if definitions.agents.is_empty() {
             return Err(Error::new(Reason::FailedPrecondition, "No agents configured"));
@@ -63,73 +74,317 @@ impl Engine {
         let agent = resolve_agent(&definitions.agents, &asked, settings.flag("strict_agents", false))
             .ok_or_else(|| Error::not_found(format!("Agent '{asked}' not found")))?
             .clone();
-        let model = self.model_of(&agent, settings)?;
         let images = images::read(&request.images)?;
-        if !images.is_empty() && !model.model.sees {
-            let (agent, model) = (&agent.id, &model.name);
-            return Err(Error::invalid(format!(
-                "`images` cannot be taken: model `{model}` of agent `{agent}` does not see images; choose another agent"
-            )));
+        if agent.kind == "orchestrator" {
+            if !images.is_empty() {
+                let detail = format!("`images` cannot be taken: agent `{}` runs an orchestration; choose another agent", agent.id);
+                return Err(Error::invalid(detail));
+            }
+        } else {
+            let model = self.model_of(&agent, settings)?;
+            if !images.is_empty() && !model.model.sees {
+                let (agent, model) = (&agent.id, &model.name);
+                return Err(Error::invalid(format!(
+                    "`images` cannot be taken: model `{model}` of agent `{agent}` does not see images; choose another agent"
+                )));
+            }
         }
         let session_id = request.session_id.filter(|id| !id.is_empty());
         let continued = session_id.is_some();
         let session_id = session_id.unwrap_or_else(clock::session_id);
-        let scope = Arc::new(Scope::new(definitions, session_id, self.model_time, patience));
-        Ok(Chat { scope, agent, continued, message: request.message.unwrap_or_default(), images })
+        Ok(Accepted { agent, session_id, continued, message: request.message.unwrap_or_default(), images })
     }
 
-    /// Does the work of a chat and tells it.
-    async fn run(self: &Arc<Self>, chat: &Chat, teller: &mut Teller) -> Result<(), Gone> {
-        let Agent { id, name, .. } = &*chat.agent;
-        let session_id = &chat.scope.session_id;
-        let session = Session { session_id: session_id.clone(), agent_id: id.clone(), agent_name: name.clone(), run_id: String::new() };
-        teller.tell(Event::Session(session)).await?;
-        teller.tell(Event::Status(Status { message: "Processing your request...".to_owned() })).await?;
-        let alone = self.turnstile.enter(format!("{session_id}\0{id}")).await;
-        // A panic is a failure like any other: whoever listens hears of it, and `done` is told.
-        let answered = AssertUnwindSafe(self.answer(chat, alone, teller)).catch_unwind().await;
-        match answered.unwrap_or_else(|_| Err(Stop::Failed(Error::internal("the turn panicked")))) {
-            Ok(response) => teller.tell(Event::Response(response)).await?,
-            Err(Stop::Gone) => return Err(Gone),
-            Err(Stop::Failed(error)) => {
-                tracing::error!(agent = id, cause = error.chain(), "the agent failed");
-                let (message, reason) = (error.detail().to_owned(), error.reason().name().to_owned());
-                teller.tell(Event::Error(ErrorEvent { message, reason })).await?;
-            }
-        }
-        teller.tell(Event::Done(Done {})).await
+    /// Starts the orchestration of an agent. It goes on when the caller leaves, as every orchestration does.
+    async fn orchestrated(
+        self: &Arc<Self>,
+        definitions: &Arc<Definitions>,
+        accepted: Accepted,
+        principal: String,
+        mark: Option<store::Repeat>,
+    ) -> Result<ChatEvents> {
+        let Accepted { agent, session_id, message, .. } = accepted;
+        let id = agent.orchestration_id.clone().unwrap_or_default();
+        let found = definitions.orchestrations.iter().find(|orchestration| orchestration.id == id);
+        let orchestration = found.ok_or_else(|| {
+            let detail = format!("agent `{}` runs orchestration `{id}`, which does not exist; name one in its `orchestration_id`", agent.id);
+            Error::new(Reason::FailedPrecondition, detail)
+        })?;
+        let message = self.vault.expand(&message).await?;
+        let start = Start { orchestration, message, session_id: Some(session_id.clone()), agent_id: Some(agent.id.clone()) };
+        let watch = self.orchestrate(definitions, start, principal, mark).await?;
+        let facade = Facade { agent_id: agent.id.clone(), agent_name: agent.name.clone(), session_id, ready: VecDeque::new() };
+        Ok(ChatEvents { watch, caller: None, facade: Some(Box::new(facade)), over: false })
     }
 
-    /// Lets the agent take its turn, and keeps it before its answer is told.
-    async fn answer(self: &Arc<Self>, chat: &Chat, alone: Passage, teller: &mut Teller) -> Result<Response, Stop> {
-        let (scope, message) = (&chat.scope, self.vault.expand(&chat.message).await?);
+    /// Lets the agent of a chat take its turn.
+    pub(super) async fn chat_turn(self: &Arc<Self>, began: &Began, mut attempt: Attempt) -> Result<StepDone, Failure> {
+        let failed = |error| Failure { kind: FailureKind::Model, error };
+        let Began { session_id, chat: Some(chat), .. } = began else { return Err(failed(Error::internal("no chat"))) };
+        let scope = attempt.scope.clone();
+        let found = scope.definitions.agents.iter().find(|agent| agent.id == chat.agent_id);
+        let gone = || failed(Error::new(Reason::FailedPrecondition, format!("agent `{}` does not exist any more", chat.agent_id)));
+        let agent = found.ok_or_else(gone)?.clone();
+        // The next chat of the conversation waits until this one is kept.
+        let alone = self.turnstile.enter(format!("{session_id}\0{}", agent.id)).await;
+        attempt.hold(alone);
+        let message = self.vault.expand(&began.message).await.map_err(failed)?;
         let mut messages = Vec::new();
         if chat.continued {
             let budget = scope.definitions.settings.count("history_tokens", 16_000);
-            let earlier = self.sessions.recent(&scope.session_id, &chat.agent.id, budget).await?;
+            let earlier = self.sessions.recent(session_id, &agent.id, budget).await.map_err(failed)?;
             messages = earlier.into_iter().flat_map(said).collect();
         }
-        messages.push(Message { images: chat.images.clone(), ..Message::text(Role::User, message.clone()) });
-        let chain = Chain::new(chat.agent.clone());
-        let turn = Box::pin(self.turn(scope.clone(), chat.agent.clone(), chain, messages, teller)).await?;
-        let model_name = turn.model_name.clone();
-        let Outcome { content, intent, kept } = self.take(turn, teller).await?;
+        let images = chat.images.iter().map(|image| Image { media_type: image.media_type.clone(), base64: image.base64.clone() }).collect();
+        messages.push(Message { images, ..Message::text(Role::User, message.clone()) });
+        let chain = Chain::new(agent);
+        let turn = Box::pin(self.turn(scope.clone(), chain, None, messages, &attempt.teller)).await.map_err(failed)?;
+        let model = turn.model_name.clone();
+        let taken = self.take(turn, &mut attempt.teller).await;
+        let Outcome { content, intent, kept, tool_name } = taken.map_err(|stop| match stop {
+            Stop::Gone => failed(Error::new(Reason::Cancelled, "the chat was cancelled")),
+            Stop::Failed(error) => failed(error),
+        })?;
         let usage = scope.usage();
-        if kept {
-            self.keep(new_turn(chat, message, &content, model_name, usage), alone).await?;
-        }
-        let usage = (usage != Usage::default()).then(|| told(usage));
-        Ok(Response { content, intent, session_id: scope.session_id.clone(), usage })
+        let turn = NewTurn {
+            session_id: session_id.clone(),
+            agent_id: chat.agent_id.clone(),
+            agent_name: chat.agent_name.clone(),
+            user: message,
+            images: chat.images.clone(),
+            assistant: content.clone(),
+            model,
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+        };
+        let told = Told::Answer { text: content, intent, tool_name };
+        Ok(StepDone { told, turn: kept.then_some(turn), ..StepDone::default() })
     }
 
-    /// Keeps a turn. The next chat of the conversation waits for it, also if the caller of this one has left meanwhile.
-    async fn keep(&self, turn: NewTurn, alone: Passage) -> Result<()> {
-        let sessions = self.sessions.clone();
-        let kept = self.tasks.spawn(async move {
-            let _alone = alone;
-            sessions.append(turn).await
+    /// Watches a chat.
+    pub async fn watch_chat(self: &Arc<Self>, request: WatchChatRequest, last_event_id: Option<u64>) -> Result<ChatEvents> {
+        let after = request.after.filter(|after| *after > 0).or(last_event_id).unwrap_or_default();
+        let summary = self.known_chat(&request.run_id).await?;
+        self.chat_events(&summary, after)
+    }
+
+    fn chat_events(&self, summary: &RunSummary, after: u64) -> Result<ChatEvents> {
+        let orchestrated = summary.kind() == RunKind::Orchestration;
+        let watch = self.watch(&summary.run_id, after, if orchestrated { Until::Rest } else { Until::End }, false);
+        let facade = orchestrated.then(|| {
+            let agent_id = summary.agent_id.clone().unwrap_or_default();
+            let definitions = self.definitions.current();
+            let agent = definitions.agents.iter().find(|agent| agent.id == agent_id);
+            let agent_name = agent.map_or_else(|| agent_id.clone(), |agent| agent.name.clone());
+            let session_id = summary.session_id.clone().unwrap_or_default();
+            Box::new(Facade { agent_id, agent_name, session_id, ready: VecDeque::new() })
         });
-        kept.await.map_err(Error::internal)?
+        Ok(ChatEvents { watch, caller: None, facade, over: false })
+    }
+
+    /// Returns how a chat came out, or that it goes on.
+    pub async fn get_chat(self: &Arc<Self>, run_id: &str) -> Result<ChatResponse> {
+        let summary = self.known_chat(run_id).await?;
+        let standing = ChatResponse {
+            run_id: run_id.to_owned(),
+            status: status(summary.facts.status).into(),
+            agent_id: summary.agent_id.clone().unwrap_or_default(),
+            session_id: summary.session_id.clone().unwrap_or_default(),
+            agent_name: if summary.kind() == RunKind::Chat { summary.name.clone() } else { String::new() },
+            ..ChatResponse::default()
+        };
+        match summary.facts.status {
+            RunStatus::Completed | RunStatus::Paused => self.chat_events(&summary, 0)?.outcome().await,
+            _ => Ok(standing),
+        }
+    }
+
+    /// Cancels a chat and returns how it stands then.
+    pub async fn cancel_chat(self: &Arc<Self>, request: CancelChatRequest) -> Result<ChatResponse> {
+        self.known_chat(&request.run_id).await?;
+        let mut watch = self.command(&request.run_id, None, Until::End, |reply, _| Command::Cancel { reply }).await?;
+        while watch.next().await?.is_some() {}
+        self.get_chat(&request.run_id).await
+    }
+
+    async fn known_chat(&self, run_id: &str) -> Result<RunSummary> {
+        let found = self.logs.store.get(run_id).await?.filter(|summary| summary.agent_id.is_some());
+        found.ok_or_else(|| Error::not_found(format!("Run '{run_id}' not found")))
+    }
+}
+
+/// The caller of a chat. When it leaves, the chat is cancelled.
+struct Presence {
+    engine: Arc<Engine>,
+    run_id: String,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let Some(driver) = self.engine.live.driver(&self.run_id) else { return };
+        tracing::info!(run = self.run_id, "the caller went away; the chat is cancelled");
+        let (reply, _) = tokio::sync::oneshot::channel();
+        let _ = driver.try_send(Command::Cancel { reply }); // nobody else commands such a run so often that its queue is full
+    }
+}
+
+/// The events of a chat.
+pub struct ChatEvents {
+    watch: Watch,
+    caller: Option<Presence>,
+    /// Tells the events of an orchestration as those of a chat.
+    facade: Option<Box<Facade>>,
+    over: bool,
+}
+
+impl ChatEvents {
+    /// Returns the run.
+    pub fn run_id(&self) -> &str {
+        self.watch.run_id()
+    }
+
+    /// Returns the next event; `done` is the last.
+    async fn next(&mut self) -> Result<Option<ChatEvent>> {
+        while !self.over {
+            if let Some(event) = self.facade.as_mut().and_then(|facade| facade.ready.pop_front()) {
+                return Ok(Some(self.told(event)));
+            }
+            match (self.watch.next().await?, &mut self.facade) {
+                (Some(Public::Chat(event)), _) => return Ok(Some(self.told(*event))),
+                (Some(Public::Run(event)), Some(facade)) => facade.take(*event),
+                (Some(Public::Run(_)), None) => {}
+                (None, facade) => {
+                    self.over = true;
+                    self.caller = None;
+                    let last = self.watch.last();
+                    return Ok(facade.is_some().then(|| ChatEvent { event: Some(Event::Done(Done {})), id: last }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn told(&mut self, event: ChatEvent) -> ChatEvent {
+        if matches!(event.event, Some(Event::Done(_))) {
+            // Whoever has heard the end may leave without ending anything.
+            if let Some(caller) = self.caller.take() {
+                caller.goodbye();
+            }
+        }
+        event
+    }
+
+    /// Returns the events as a stream. One that breaks off has an error for its last item.
+    pub fn into_stream(self) -> impl Stream<Item = Result<ChatEvent>> + Send + 'static {
+        stream::unfold(Some(self), |events| async {
+            let mut events = events?;
+            match events.next().await {
+                Ok(Some(event)) => Some((Ok(event), Some(events))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+
+    /// Folds the events into the chat's answer: the sync call is the outcome of the very stream.
+    pub async fn outcome(mut self) -> Result<ChatResponse> {
+        let mut answer = ChatResponse { run_id: self.run_id().to_owned(), status: v1::RunStatus::Completed.into(), ..ChatResponse::default() };
+        let mut complete = false;
+        while let Some(event) = self.next().await? {
+            match event.event {
+                Some(Event::Session(session)) => {
+                    (answer.session_id, answer.agent_id, answer.agent_name) = (session.session_id, session.agent_id, session.agent_name);
+                }
+                Some(Event::Response(response)) => {
+                    (answer.response, answer.usage) = (response.content, response.usage);
+                    complete = true;
+                }
+                Some(Event::Error(error)) => {
+                    return Err(Error::new(Reason::named(&error.reason).unwrap_or(Reason::AgentFailed), error.message));
+                }
+                _ => {}
+            }
+        }
+        if let Some(Close::Rest(questions)) = self.watch.close() {
+            answer.status = v1::RunStatus::Paused.into();
+            answer.human_input_required = questions.first().cloned();
+            answer.response = questions.first().map(|question| question.prompt.clone()).unwrap_or_default();
+            complete = true;
+        }
+        if complete { Ok(answer) } else { Err(Error::new(Reason::AgentFailed, AGENT_FAILED)) }
+    }
+
+    /// Returns the answer of a call that does not wait.
+    pub fn begun(self) -> ChatResponse {
+        ChatResponse { run_id: self.run_id().to_owned(), status: v1::RunStatus::Running.into(), ..ChatResponse::default() }
+    }
+}
+
+impl Presence {
+    /// Lets the caller go without cancelling anything.
+    fn goodbye(mut self) {
+        self.run_id.clear();
+    }
+}
+
+/// Tells the events of an orchestration as those of a chat.
+struct Facade {
+    agent_id: String,
+    agent_name: String,
+    session_id: String,
+    ready: VecDeque<ChatEvent>,
+}
+
+impl Facade {
+    fn take(&mut self, event: RunEvent) {
+        let id = event.id;
+        let delegate = event.delegate_from.clone().map(|agent_id| chat_event::Delegate {
+            agent_id,
+            agent_name: event.delegate_agent_name.clone().unwrap_or_default(),
+            call_id: String::new(),
+        });
+        let mut tell = |event| self.ready.push_back(ChatEvent { event: Some(event), id });
+        let of_run = event.orch_step_id.is_none();
+        match event.event {
+            Some(run_event::Event::OrchestrationStart(_)) => {
+                let (agent_id, agent_name) = (self.agent_id.clone(), self.agent_name.clone());
+                let run_id = event.run_id.unwrap_or_default();
+                tell(Event::Session(Session { session_id: self.session_id.clone(), agent_id, agent_name, run_id }));
+                let status = Event::Status(Status { message: "Processing your request...".to_owned() });
+                self.ready.push_back(ChatEvent { event: Some(status), id: 0 });
+            }
+            Some(run_event::Event::Thinking(thinking)) => tell(Event::Thinking(Thinking { message: thinking.message, delegate })),
+            Some(run_event::Event::TextDelta(delta)) => tell(Event::TextDelta(TextDelta { text: delta.text, delegate })),
+            Some(run_event::Event::ReasoningDelta(delta)) => tell(Event::ReasoningDelta(ReasoningDelta { text: delta.text, delegate })),
+            Some(run_event::Event::LlmThought(event)) => {
+                tell(Event::LlmThought(LlmThought { thought: event.thought, turn: event.turn, delegate }));
+            }
+            Some(run_event::Event::ToolExecution(event)) => {
+                let run_event::ToolExecution { tool_name, args, call_id } = event;
+                tell(Event::ToolExecution(ToolExecution { tool_name, args, call_id, delegate }));
+            }
+            Some(run_event::Event::ToolResult(event)) => {
+                let run_event::ToolResult { tool_name, preview, call_id } = event;
+                tell(Event::ToolResult(ToolResult { tool_name, preview, call_id, delegate }));
+            }
+            Some(run_event::Event::HumanInputRequired(asked)) => tell(Event::HumanInputRequired(HumanInputRequired {
+                run_id: event.run_id.unwrap_or_default(),
+                step_id: event.orch_step_id.unwrap_or_default(),
+                prompt: asked.prompt,
+                fields: asked.fields,
+                agent_context: asked.agent_context,
+                question_id: asked.question_id,
+            })),
+            Some(run_event::Event::Final(run_event::Final { response: content, data: Some(data), .. })) if of_run => {
+                if data.status == i32::from(v1::RunStatus::Completed) {
+                    let session_id = self.session_id.clone();
+                    tell(Event::Response(Response { content, intent: "orchestration".to_owned(), session_id, usage: None }));
+                } else {
+                    tell(Event::Error(ErrorEvent { message: content, reason: Reason::AgentFailed.name().to_owned() }));
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -141,49 +396,8 @@ pub(super) fn failed(error: ModelError) -> Error {
     }
 }
 
-/// Folds the events of a chat into its answer: the sync call is the outcome of the stream.
-pub async fn answer(mut events: impl Stream<Item = Result<ChatEvent>> + Unpin) -> Result<ChatResponse> {
-    let mut answer = ChatResponse::default();
-    let mut complete = false;
-    while let Some(event) = events.next().await {
-        match event?.event {
-            Some(Event::Session(session)) => {
-                (answer.session_id, answer.agent_id, answer.agent_name) = (session.session_id, session.agent_id, session.agent_name);
-            }
-            Some(Event::Response(response)) => {
-                (answer.response, answer.usage) = (response.content, response.usage);
-                complete = true;
-            }
-            Some(Event::Error(error)) => {
-                return Err(Error::new(Reason::named(&error.reason).unwrap_or(Reason::AgentFailed), error.message));
-            }
-            _ => {}
-        }
-    }
-    if complete { Ok(answer) } else { Err(Error::new(Reason::AgentFailed, AGENT_FAILED)) }
-}
-
 /// Turns a kept turn into the two messages that it was.
-fn said(turn: Turn) -> [Message; 2] {
+pub(super) fn said(turn: Turn) -> [Message; 2] {
     let images = turn.images.into_iter().map(|image| Image { media_type: image.media_type, base64: image.base64 }).collect();
     [Message { images, ..Message::text(Role::User, turn.user) }, Message::text(Role::Assistant, turn.assistant)]
-}
-
-fn new_turn(chat: &Chat, user: String, assistant: &str, model: String, usage: Usage) -> NewTurn {
-    let images = chat.images.iter().map(|image| store::Image { media_type: image.media_type.clone(), base64: image.base64.clone() });
-    NewTurn {
-        session_id: chat.scope.session_id.clone(),
-        agent_id: chat.agent.id.clone(),
-        agent_name: chat.agent.name.clone(),
-        user,
-        images: images.collect(),
-        assistant: assistant.to_owned(),
-        model,
-        input_tokens: usage.input_tokens,
-        output_tokens: usage.output_tokens,
-    }
-}
-
-fn told(usage: Usage) -> v1::Usage {
-    v1::Usage { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens, cached_tokens: usage.cached_tokens }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::run::Spent;
 use crate::error::{Error, Reason, Result};
 use crate::provider::{Message, Model, ModelRequest, ToolDescription, Usage};
 use crate::store::Definitions;
@@ -19,25 +20,48 @@ pub(super) struct Scope {
     pub definitions: Arc<Definitions>,
     /// The conversation.
     pub session_id: String,
+    /// The same in every attempt of the same work, so that its tools can tell a repetition; nothing where work is never done again.
+    pub effect_id: Option<String>,
     /// How long a model may take for one answer.
     model_time: Duration,
     /// When the caller stops waiting, if it said so.
     deadline: Option<Instant>,
     model_calls: AtomicU32,
-    usage: Mutex<Usage>,
+    used: Mutex<Spent>,
+    budget: Arc<Budget>,
 }
 
 impl Scope {
     /// Begins a chat.
-    pub(super) fn new(definitions: Arc<Definitions>, session_id: String, model_time: Duration, patience: Option<Duration>) -> Self {
+    pub(super) fn new(definitions: Arc<Definitions>, session_id: String, model_time: Duration) -> Self {
         Self {
             definitions,
             session_id,
+            effect_id: None,
             model_time,
-            deadline: patience.and_then(|patience| Instant::now().checked_add(patience)),
+            deadline: None,
             model_calls: AtomicU32::new(0),
-            usage: Mutex::default(),
+            used: Mutex::default(),
+            budget: Arc::default(),
         }
+    }
+
+    /// Makes the attempts of a piece of work known as the same.
+    #[must_use]
+    pub(super) fn with_effect_id(self, effect_id: String) -> Self {
+        Self { effect_id: Some(effect_id), ..self }
+    }
+
+    /// Ends everything when the caller stops waiting.
+    #[must_use]
+    pub(super) fn until(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Counts against a budget.
+    #[must_use]
+    pub(super) fn with_budget(self, budget: Arc<Budget>) -> Self {
+        Self { budget, ..self }
     }
 
     /// Returns when something that begins now and may take so long has to end.
@@ -59,22 +83,54 @@ impl Scope {
 
     /// Counts a model call, and refuses one too many.
     pub(super) fn count(&self) -> Result<()> {
+        if let Some(limit) = self.budget.exceeded() {
+            return Err(Error::new(Reason::AgentFailed, format!("Cost limit (${limit}) exceeded")));
+        }
         if self.model_calls.fetch_add(1, Ordering::Relaxed) < MODEL_CALLS {
             return Ok(());
         }
         Err(Error::new(Reason::AgentFailed, format!("the chat used all of its {MODEL_CALLS} model calls; ask for less at once")))
     }
 
-    /// Adds the tokens of a model call.
-    pub(super) fn add(&self, usage: Usage) {
-        let mut total = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        total.input_tokens += usage.input_tokens;
-        total.output_tokens += usage.output_tokens;
-        total.cached_tokens += usage.cached_tokens;
+    /// Adds what a model call took, in tokens and US dollars.
+    pub(super) fn add(&self, usage: Usage, cost: f64) {
+        let Usage { input_tokens, output_tokens, cached_tokens } = usage;
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).add(&Spent { input_tokens, output_tokens, cached_tokens, cost });
+        self.budget.spend(cost);
     }
 
     /// Returns the tokens of all model calls so far.
     pub(super) fn usage(&self) -> Usage {
-        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+        let Spent { input_tokens, output_tokens, cached_tokens, .. } = self.spent();
+        Usage { input_tokens, output_tokens, cached_tokens }
+    }
+
+    /// Returns what all model calls so far took.
+    pub(super) fn spent(&self) -> Spent {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a run may spend, and what it has spent so far: all of its attempts count against it at once.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    /// US dollars; nothing for no limit.
+    limit: Option<f64>,
+    spent: Mutex<f64>,
+}
+
+impl Budget {
+    /// Makes the budget of a run that has spent something before.
+    pub(super) fn new(limit: Option<f64>, spent: f64) -> Self {
+        Self { limit, spent: Mutex::new(spent) }
+    }
+
+    fn spend(&self, cost: f64) {
+        *self.spent.lock().unwrap_or_else(PoisonError::into_inner) += cost;
+    }
+
+    /// Returns the limit, once it is reached.
+    pub(super) fn exceeded(&self) -> Option<f64> {
+        self.limit.filter(|limit| *self.spent.lock().unwrap_or_else(PoisonError::into_inner) >= *limit)
     }
 }

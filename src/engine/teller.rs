@@ -2,7 +2,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::run::{Delegate, Note};
+use super::run::{self, Note};
+use crate::wire::v1::chat_event::{Delegate, Event};
 
 /// The most that waits for a driver.
 const WAITING: usize = 32;
@@ -39,7 +40,7 @@ pub(super) struct Hint {
     /// The text.
     pub text: String,
     /// The sub-agent.
-    pub delegate: Option<Delegate>,
+    pub delegate: Option<run::Delegate>,
 }
 
 /// The end at which a step speaks.
@@ -49,7 +50,7 @@ pub(super) struct Teller {
     /// Text that found no room yet; more of it is joined to it.
     held: Option<Hint>,
     /// The sub-agent whose work is told.
-    delegate: Option<Delegate>,
+    delegate: Option<run::Delegate>,
 }
 
 /// Makes what tellers speak into, and what a driver hears.
@@ -70,14 +71,22 @@ impl Teller {
 
     /// Makes a teller for the work of a sub-agent.
     pub(super) fn of(&self, delegate: Delegate) -> Self {
-        Self { delegate: Some(delegate), ..self.again() }
+        Self { delegate: Some(delegate.into()), ..self.again() }
     }
 
     /// Tells something, after all text that is still held.
-    pub(super) async fn tell(&mut self, note: Note) -> Result<(), Gone> {
-        let note = note.of(self.delegate.as_ref());
+    pub(super) async fn tell(&mut self, event: Event) -> Result<(), Gone> {
         self.let_go().await?;
-        self.say(What::Note(note)).await
+        match Note::of(event, self.delegate.clone()) {
+            Some(note) => self.say(What::Note(note)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Warns of something that is not as it should be.
+    pub(super) async fn warn(&mut self, message: String) -> Result<(), Gone> {
+        self.let_go().await?;
+        self.say(What::Note(Note::Warning { message })).await
     }
 
     /// Waits until everything that was told is durable, so that what follows may have effects outside.

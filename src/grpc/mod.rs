@@ -2,12 +2,12 @@
 
 mod accepted;
 mod agents;
+mod caller;
 mod chat;
 mod keys;
 mod orchestrations;
 mod patience;
 mod runs;
-#[cfg_attr(not(test), expect(dead_code, reason = "the services of runs read it"))]
 mod reserved;
 mod sessions;
 mod status;
@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status};
 
 pub use accepted::{Accepted, accepted};
 pub use agents::Agents;
+pub use caller::PrincipalId;
 pub use chat::Chats;
 pub use keys::ApiKeys;
 pub use orchestrations::Orchestrations;

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use tracing::Span;
 
 use crate::error::{Error, Reason};
-use crate::grpc::{METHODS, refuse};
+use crate::grpc::{METHODS, PrincipalId, refuse};
 use crate::rest::refusal;
 use crate::store::{AdminToken, Keys, Principal};
 
@@ -29,12 +29,17 @@ enum Caller {
 }
 
 /// Lets a request pass whose bearer token opens what it asks for.
-pub(super) async fn authenticate(State(locks): State<Locks>, request: Request, next: Next) -> Response {
+pub(super) async fn authenticate(State(locks): State<Locks>, mut request: Request, next: Next) -> Response {
     match locks.caller(request.headers()).and_then(|caller| allowed(caller, wants_admin(&request))) {
         Ok(caller) => {
-            if let Caller::Key(key) = caller {
-                Span::current().record("key", &*key.id);
-            }
+            let principal = match caller {
+                Caller::Key(key) => {
+                    Span::current().record("key", &*key.id);
+                    key.id
+                }
+                Caller::Admin => "admin".into(),
+            };
+            request.extensions_mut().insert(PrincipalId(principal));
             next.run(request).await
         }
         Err(error) => refused(request.headers(), error),

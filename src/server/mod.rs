@@ -21,9 +21,10 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
-use crate::engine::{Engine, Turnstile};
+use crate::engine::{Engine, Live, Logs, Turnstile};
 use crate::metrics::Metrics;
 use crate::provider::{Models, Provider};
+use crate::python::{Python, own_program};
 use crate::store::{AdminToken, DataDirLock, DefinitionFiles, Keys, Sessions, Store, Vault};
 use crate::tool::Toolbox;
 use crate::tool::mcp::Servers;
@@ -47,6 +48,7 @@ pub struct Server {
     keys: Keys,
     sessions: Sessions,
     store: Store,
+    engine: Arc<Engine>,
     servers: Arc<Servers>,
     /// Chats that go on.
     chats: TaskTracker,
@@ -71,7 +73,8 @@ impl Server {
         let metrics = Metrics::default();
         let streams = CancellationToken::new();
         let vault = Vault::open(&config.data_dir);
-        let toolbox = Toolbox::new(&config, &vault)?;
+        let python = Python::new(config.python.clone(), own_program()?);
+        let toolbox = Toolbox::new(&config, &vault, python.clone());
         let servers = toolbox.servers().clone();
         let chats = TaskTracker::new();
         let engine = Arc::new(Engine {
@@ -82,6 +85,11 @@ impl Server {
             models: Models::new(&config, local),
             metrics: metrics.clone(),
             toolbox,
+            python,
+            logs: Logs::new(store.runs()),
+            live: Arc::new(Live::default()),
+            step_time: config.limits.step_time,
+            run_time: config.limits.run_time,
             model_time: config.limits.model_time,
             tool_time: config.limits.tool_time,
             stop: streams.clone(),
@@ -90,7 +98,7 @@ impl Server {
         });
         let (health, health_service) = tonic_health::server::health_reporter();
         let ready = health::Readiness::new(definitions.clone(), keys.clone());
-        let door = router::Door { engine, keys: keys.clone(), admin, metrics: metrics.clone(), ready: ready.clone() };
+        let door = router::Door { engine: engine.clone(), keys: keys.clone(), admin, metrics: metrics.clone(), ready: ready.clone() };
         let entrances = router::entrances(&door, &config, Routes::new(health_service))?;
         let listener = listen(SocketAddr::new(config.host, config.port)).await?;
         let grpc_listener = match config.grpc_port {
@@ -107,6 +115,7 @@ impl Server {
             keys,
             sessions,
             store,
+            engine,
             servers,
             chats,
             definitions,
@@ -146,12 +155,17 @@ impl Server {
         if let Some(listener) = self.grpc_listener {
             tasks.spawn(self.acceptor.clone().accept(listener, self.entrances.grpc, no_more.clone()));
         }
-        tasks.spawn(self.store.keep_recent(self.definitions.clone(), no_more.clone()));
+        tasks.spawn(self.store.clone().keep_recent(self.definitions.clone(), no_more.clone()));
         tasks.spawn(self.definitions.clone().watch(no_more.clone()));
         tasks.spawn(self.servers.clone().watch(self.definitions.clone(), no_more.clone()));
         tasks.spawn(self.keys.clone().watch(no_more.clone()));
         tasks.spawn(note_last_use(self.keys.clone(), no_more.clone()));
+        tasks.spawn(self.engine.clone().watch_the_clock(no_more.clone()));
         tasks.close();
+        // Callers are served meanwhile; the server is ready once every run of the last process goes on.
+        if let Err(error) = self.engine.recover().await {
+            tracing::error!(cause = error.chain(), "runs of the last process could not be taken up");
+        }
         health::tell(&self.health, ServingStatus::Serving).await;
         self.ready.start();
 
@@ -166,12 +180,16 @@ impl Server {
             self.streams.cancel();
             let _ = timeout(GOODBYE, tasks.wait()).await;
         }
-        // Chats whose callers are gone end at once, but what they have to keep comes first.
+        // Runs stop where they are, and the next process goes on; what they have to keep comes first.
+        self.streams.cancel();
         self.chats.close();
         let _ = timeout(GOODBYE, self.chats.wait()).await;
         self.servers.close().await;
         if let Err(error) = self.keys.flush_last_used().await {
             tracing::error!(%error, "the last use of keys could not be written");
+        }
+        if let Err(error) = self.store.runs().release_all().await {
+            tracing::error!(%error, "runs could not be released; the next start counts a crash");
         }
         if let Err(error) = self.sessions.flush().await {
             tracing::error!(%error, "the last turns could not be kept");

@@ -31,7 +31,7 @@ pub(crate) enum Item {
 
 /// The runs that work or are watched.
 #[derive(Debug, Default)]
-pub(crate) struct Live {
+pub struct Live {
     runs: Mutex<HashMap<String, Entry>>,
 }
 
@@ -142,7 +142,7 @@ impl Seat {
     fn tell(&self, items: &[Item]) {
         let mut queue = lock(&self.queue);
         for item in items {
-            queue.push(item);
+            queue.push(item.clone());
         }
         drop(queue);
         self.news.notify_one();

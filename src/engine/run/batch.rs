@@ -105,10 +105,13 @@ impl Flight {
     }
 }
 
+/// Somebody who begins a run, and who wants to hear whether it began, or which run the same request began before.
+pub(crate) type Founder = (NewRun, oneshot::Sender<Result<Option<Repeated>>>);
+
 /// By which right a driver writes.
-pub(super) enum Owner {
+pub(crate) enum Owner {
     /// It begins the run; whoever started it is told whether it began.
-    Founder(Option<Box<(NewRun, oneshot::Sender<Result<Option<Repeated>>>)>>),
+    Founder(Option<Box<Founder>>),
     /// It has the run in this epoch.
     Holder(u64),
 }

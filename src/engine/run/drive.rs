@@ -20,12 +20,12 @@ use super::load::Log;
 use super::next::{Action, Lead, follow, next, too_deep};
 use super::outcome::{final_response, questions};
 use super::record::{Finished, Millis, Nested, Note, Outcome, Question, Record, Spent, Told};
-use super::state::{Execution, FrameKind, Holds, Place, State};
+use super::state::{self, Execution, FrameKind, Holds, State};
 use super::tell::{Public, tell};
 use crate::clock;
 use crate::definition::{HumanTimeout, OnError, OnInterrupt, Step, Work};
 use crate::engine::scope::{Budget, Scope};
-use crate::engine::step::{self, Attempt, Done, Failure, FailureKind};
+use crate::engine::step::{self, Alone, Attempt, Done, Failure, FailureKind, Place};
 use crate::engine::teller::{self, Said};
 use crate::engine::{Engine, expression};
 use crate::error::{Error, Reason, Result};
@@ -91,7 +91,7 @@ pub(crate) struct Driver {
     row: u64,
     event: u64,
     works: FuturesUnordered<BoxFuture<'static, Option<Outcomes>>>,
-    handles: HashMap<u32, (AbortHandle, Arc<Scope>)>,
+    handles: HashMap<u32, (AbortHandle, Alone)>,
     budget: Arc<Budget>,
     /// How long the caller of a chat waits, if it said so.
     patience: Option<Instant>,
@@ -242,7 +242,7 @@ impl Driver {
     /// Tells whether only people can go on.
     fn is_idle(&self) -> bool {
         let works = self.state.open.values().any(|open| matches!(open.holds, Holds::Work));
-        let ready = self.state.frames.values().any(|frame| matches!(frame.place, Place::Before { .. }));
+        let ready = self.state.frames.values().any(|frame| matches!(frame.place, state::Place::Before { .. }));
         !works && !ready
     }
 
@@ -265,7 +265,7 @@ impl Driver {
         let Some(scope) = self.state.frames.get(&frame).map(|frame| frame.scope) else { return };
         let Some(step) = self.state.step(&self.graph, scope, id).cloned() else { return };
         let execution = self.state.executions + 1;
-        let nested = self.nested(scope, &step);
+        let nested = self.nested(frame, scope, &step);
         let nests = matches!(nested, Ok(Some(_)));
         let (nested, refused) = match nested {
             Ok(nested) => (nested, None),
@@ -277,7 +277,8 @@ impl Driver {
             return self.fail(execution, FailureKind::Definition, &error, Spent::default());
         }
         match (&step.work, decided) {
-            (_, Some(done)) => self.done(execution, done, Spent::default()),
+            (_, Some(Ok(done))) => self.done(execution, done, Spent::default()),
+            (_, Some(Err(Failure { kind, error }))) => self.fail(execution, kind, &error, Spent::default()),
             (Work::Human { .. }, _) => self.ask(execution, scope, &step),
             (Work::Loop { body, .. }, _) if body.is_empty() => self.done(execution, Done::default(), Spent::default()),
             (Work::Parallel { .. } | Work::Loop { .. }, _) => {}
@@ -286,12 +287,12 @@ impl Driver {
         }
     }
 
-    fn decide(&self, scope: u32, step: &Step) -> Option<Done> {
+    fn decide(&self, scope: u32, step: &Step) -> Option<Result<Done, Failure>> {
         step::decide(step, self.state.flow(&self.graph, scope)?, self.state.scopes.get(&scope)?)
     }
 
     /// Returns the orchestration that a step runs, if it runs one.
-    fn nested(&self, scope: u32, step: &Step) -> Result<Option<Nested>> {
+    fn nested(&self, frame: u32, scope: u32, step: &Step) -> Result<Option<Nested>> {
         let agent = step.agent_id.as_deref().filter(|_| matches!(step.work, Work::Agent { .. })).and_then(|id| self.graph.agent(id));
         let Some(agent) = agent.filter(|agent| agent.kind == "orchestrator") else { return Ok(None) };
         let refuse = |detail: String| Err(Error::new(Reason::FailedPrecondition, detail));
@@ -302,33 +303,26 @@ impl Driver {
         if self.graph.flow(&id).is_none() {
             return refuse(format!("agent `{}` runs orchestration `{id}`, which does not exist; name one in its `orchestration_id`", agent.id));
         }
-        let message = match (self.state.flow(&self.graph, scope), self.state.scopes.get(&scope)) {
-            (Some(flow), Some(state)) => step::nested_message(flow, step, state),
-            _ => String::new(),
-        };
+        let Some(state) = self.state.scopes.get(&scope) else { return Ok(None) };
+        let place = Place { step, graph: &self.graph, state, pass: self.pass_of(frame) };
+        let message = step::nested_message(&place).map_err(|failure| failure.error)?;
         Ok(Some(Nested { orchestration_id: id, message }))
     }
 
     fn ask(&mut self, execution: u32, scope: u32, step: &Step) {
         let Some(state) = self.state.scopes.get(&scope) else { return };
-        let mut question = step::question(step, state);
-        let Work::Human { timeout, .. } = &step.work else { return };
-        question.expires_at = match timeout {
-            HumanTimeout::Wait => None,
-            HumanTimeout::Answer { seconds, .. } | HumanTimeout::Fail { seconds } | HumanTimeout::Branch { seconds, .. } => {
-                Some(now() + i64::from(*seconds) * 1000)
-            }
-        };
+        let (mut question, seconds) = step::question(step, state);
+        question.expires_at = seconds.map(|seconds| now() + i64::from(seconds) * 1000);
         self.record(Record::Asked { execution, question });
     }
 
     /// Begins the work of a step whose start is durable.
     fn begin(&mut self, execution: u32) {
         let Some(attempt) = self.attempt(execution) else { return };
-        let (name, scope, deadline) = (attempt.step.name.clone(), attempt.scope.clone(), attempt.deadline);
+        let (name, deadline, alone) = (attempt.step.name.clone(), attempt.deadline, attempt.alone.clone());
         let seconds = self.time_of(&attempt.step).as_secs();
         let chat = self.state.began.chat.is_some();
-        let used = scope.clone();
+        let used = attempt.scope.clone();
         let (engine, began) = (self.engine.clone(), self.state.began.clone());
         let work = async move {
             let work = async move { if chat { engine.chat_turn(&began, attempt).await } else { step::perform(attempt).await } };
@@ -344,7 +338,7 @@ impl Driver {
             Outcomes { execution, result, spent: used.spent() }
         };
         let (handle, registration) = AbortHandle::new_pair();
-        self.handles.insert(execution, (handle, scope));
+        self.handles.insert(execution, (handle, alone));
         self.works.push(Abortable::new(work, registration).map(Result::ok).boxed());
     }
 
@@ -355,8 +349,8 @@ impl Driver {
         let began = &self.state.began;
         let times = frame.entered.get(&open.step).copied().unwrap_or_default();
         let effect_id = format!("{}/{}/{}/{times}", began.run_id, open.frame, open.step);
-        let scope = Scope::new(self.engine.definitions.current(), began.session_id.clone(), self.engine.model_time, None)
-            .within(self.patience)
+        let scope = Scope::new(self.engine.definitions.current(), began.session_id.clone(), self.engine.model_time)
+            .until(self.patience)
             .with_budget(self.budget.clone())
             .with_effect_id(effect_id.clone());
         let deadline = match began.chat {
@@ -373,6 +367,7 @@ impl Driver {
             effect_id,
             scope: Arc::new(scope),
             teller: teller::Teller::new(self.mouth.clone(), execution),
+            alone: Alone::default(),
             deadline,
             step,
         })
@@ -396,7 +391,8 @@ impl Driver {
     /// Takes in how an attempt ended.
     fn came(&mut self, outcomes: Outcomes) {
         let Outcomes { execution, result, spent } = outcomes;
-        self.handles.remove(&execution);
+        let alone = self.handles.remove(&execution).and_then(|(_, alone)| alone.take());
+        self.batch.keeps.extend(alone);
         if self.state.ended.is_some() || !self.state.open.contains_key(&execution) {
             return;
         }
@@ -429,7 +425,6 @@ impl Driver {
         self.skipped(frame, turnout.skipped);
         self.batch.progress = true;
         self.batch.turn = done.turn.or(self.batch.turn.take());
-        self.batch.keeps.extend(done.alone);
     }
 
     fn skipped(&mut self, frame: u32, skipped: Vec<(String, u32, u32)>) {
@@ -752,7 +747,7 @@ impl Driver {
     fn deadline(&self) -> Option<Instant> {
         let at = now();
         let retries = self.state.frames.values().filter_map(|frame| match frame.place {
-            Place::Before { at, .. } => at,
+            state::Place::Before { at, .. } => at,
             _ => None,
         });
         let run = self.run_time().map(|limit| at + (limit - self.state.worked(at)).max(0));

@@ -17,7 +17,7 @@ const ROWS: u32 = 500;
 
 /// The logs of runs. Clones share everything.
 #[derive(Clone)]
-pub(crate) struct Logs {
+pub struct Logs {
     /// Where they are kept.
     pub store: Arc<dyn RunStore>,
     graphs: Arc<Graphs>,
@@ -55,7 +55,7 @@ pub(crate) struct Loaded {
 
 impl Logs {
     /// Makes the logs of a store.
-    pub(crate) fn new(store: Arc<dyn RunStore>) -> Self {
+    pub fn new(store: Arc<dyn RunStore>) -> Self {
         Self { store, graphs: Arc::default() }
     }
 
@@ -106,7 +106,11 @@ impl Log {
     /// Reads what stands in front of the log.
     pub(crate) async fn open(&self) -> Result<Loaded> {
         let unknown = || Error::not_found(format!("Run '{}' not found", self.run_id));
-        let summary = self.logs.store.get(&self.run_id).await?.ok_or_else(unknown)?;
+        self.loaded(self.logs.store.get(&self.run_id).await?.ok_or_else(unknown)?).await
+    }
+
+    /// Reads the definitions of a run.
+    pub(crate) async fn loaded(&self, summary: RunSummary) -> Result<Loaded> {
         let graph = self.logs.graph(&summary).await?;
         Ok(Loaded { summary, graph })
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::store::Image;
+use crate::wire::v1::chat_event::{self, Event};
 
 /// A moment, in milliseconds since 1970.
 pub(crate) type Millis = i64;
@@ -351,6 +352,38 @@ pub(crate) enum Note {
         /// A sentence for people.
         message: String,
     },
+}
+
+impl Note {
+    /// Makes the note of an event inside an attempt; nothing of one that happens elsewhere.
+    pub(crate) fn of(event: Event, delegate: Option<Delegate>) -> Option<Self> {
+        Some(match event {
+            Event::Thinking(event) => Self::Thinking { message: event.message, delegate },
+            Event::LlmThought(event) => Self::Thought { thought: event.thought, turn: event.turn, delegate },
+            Event::ToolExecution(event) => {
+                let args = event.args.map(|args| args.0).unwrap_or_default();
+                Self::ToolExecution { tool_name: event.tool_name, args, call_id: event.call_id, delegate }
+            }
+            Event::ToolResult(event) => {
+                Self::ToolResult { tool_name: event.tool_name, preview: event.preview, call_id: event.call_id, delegate }
+            }
+            Event::ContextCompact(event) => Self::Compact {
+                stage: event.stage,
+                chars_before: event.chars_before,
+                chars_after: event.chars_after,
+                reduction_pct: event.reduction_pct,
+                archive_path: event.archive_path,
+                delegate,
+            },
+            _ => return None,
+        })
+    }
+}
+
+impl From<chat_event::Delegate> for Delegate {
+    fn from(delegate: chat_event::Delegate) -> Self {
+        Self { agent_id: delegate.agent_id, agent_name: delegate.agent_name, call_id: delegate.call_id }
+    }
 }
 
 /// A sub-agent.

@@ -67,6 +67,13 @@ impl Watch {
         Self { live: live.clone(), log, seat, until, stop, last: after, told: false, replay, close: None }
     }
 
+    /// Begins behind an event instead.
+    #[must_use]
+    pub(crate) fn from(mut self, after: u64) -> Self {
+        self.last = after;
+        self
+    }
+
     /// Returns the run.
     pub(crate) fn run_id(&self) -> &str {
         &self.log.run_id
