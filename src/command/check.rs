@@ -4,20 +4,33 @@ use std::process::ExitCode;
 
 use super::Failure;
 use crate::config::Config;
+use crate::definition::Problem;
+use crate::engine::Inspection;
+use crate::provider::Models;
 use crate::python::{Python, own_program};
 use crate::store::{self, DefinitionFiles, Vault};
 use crate::tool::Toolbox;
 
 /// Names every problem of the data directory, and fails if there is one; says what people's Python would run in.
 pub(super) async fn check(config: &Config) -> Result<ExitCode, Failure> {
-    match Python::new(config.python.clone(), own_program()?).check().await {
+    let python = Python::new(config.python.clone(), own_program()?);
+    let ready = python.check().await;
+    match &ready {
         Ok(readiness) => println!("{readiness}"),
         // Everything else works without it.
         Err(fault) => println!("Python does not run: {fault}"),
     }
     let mut problems = store::check(&config.data_dir);
     if let Ok(files) = DefinitionFiles::open(&config.data_dir, &config.settings) {
-        problems.extend(Toolbox::new(config, &Vault::open(&config.data_dir))?.missing(&files.current()));
+        let definitions = files.current();
+        let toolbox = Toolbox::new(config, &Vault::open(&config.data_dir), python);
+        problems.extend(toolbox.missing(&definitions));
+        let models = Models::new(config, None);
+        let python = ready.err().map(|fault| fault.to_string());
+        let inspection = Inspection { definitions: &definitions, toolbox: &toolbox, models: &models, python };
+        let found: Vec<Problem> = definitions.orchestrations.iter().flat_map(|orchestration| inspection.of_file(orchestration)).collect();
+        // What reading the files has told already is not told twice.
+        problems.extend(found.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
     }
     for problem in &problems {
         println!("{problem}");

@@ -13,7 +13,6 @@ use super::teller::{Gone, Teller};
 use super::tool_set::check;
 use super::turn::Turn;
 use super::{Engine, images};
-use crate::clock;
 use crate::provider::{Image, ToolCall, ToolResult};
 use crate::tool::vault::READ;
 use crate::tool::{Call, Origin, Output, Tool, cut_long, stash};
@@ -33,7 +32,7 @@ const OUTPUT_BYTES: usize = 8 << 20;
 const AGENT_TIME: Duration = Duration::from_hours(1);
 
 /// Characters of a result that are told in an event.
-const PREVIEW: usize = 500;
+pub(super) const PREVIEW: usize = 500;
 
 /// A call that was made, or refused.
 pub(super) struct Made {
@@ -57,13 +56,15 @@ impl Made {
 
 impl Engine {
     /// Makes the calls of an answer. A failed call is a result like any other.
-    pub(super) async fn act(&self, turn: &Turn, calls: &[ToolCall], teller: &mut Teller) -> Result<Vec<Made>, Gone> {
+    pub(super) async fn act<'a>(&'a self, turn: &'a Turn, calls: &'a [ToolCall], teller: &mut Teller) -> Result<Vec<Made>, Gone> {
         for call in calls {
             let args = JsonObject(call.arguments.as_object().cloned().unwrap_or_default());
             let (tool_name, call_id) = (call.name.clone(), call.id.clone());
             teller.tell(Event::ToolExecution(ToolExecution { tool_name, args: Some(args), call_id, delegate: None })).await?;
         }
-        let calls: Vec<BoxFuture<'_, Made>> = calls.iter().enumerate().map(|(place, call)| self.make(turn, place, call).boxed()).collect();
+        let make =
+            |(place, call): (usize, &'a ToolCall)| self.make(turn, place, call, turn.effects.id(&call.name, &call.arguments)).boxed();
+        let calls: Vec<BoxFuture<'_, Made>> = calls.iter().enumerate().map(make).collect();
         let (finished, mut results) = mpsc::unbounded_channel();
         // While a slow reader is told one result, the other calls go on.
         let run = async {
@@ -88,9 +89,12 @@ impl Engine {
         Ok(made)
     }
 
-    async fn make(&self, turn: &Turn, place: usize, call: &ToolCall) -> Made {
-        let outcome =
-            if place < CALLS { self.attempt(turn, call).await } else { Err(format!("Error: more than {CALLS} calls in one answer")) };
+    async fn make(&self, turn: &Turn, place: usize, call: &ToolCall, idempotency_id: String) -> Made {
+        let outcome = if place < CALLS {
+            self.attempt(turn, call, idempotency_id).await
+        } else {
+            Err(format!("Error: more than {CALLS} calls in one answer"))
+        };
         let settings = &turn.scope.definitions.settings;
         let (mut text, mut images, origin) = match outcome {
             Ok((output, origin)) => (self.shorten(turn, &call.name, output.text).await, output.images, Some(origin)),
@@ -110,19 +114,11 @@ impl Engine {
     }
 
     /// Checks a call and makes it. The error is what the model hears.
-    async fn attempt(&self, turn: &Turn, call: &ToolCall) -> Result<(Output, Origin), String> {
+    async fn attempt(&self, turn: &Turn, call: &ToolCall, idempotency_id: String) -> Result<(Output, Origin), String> {
         let Some(tool) = turn.tools.find(&call.name) else { return Err(self.not_there(turn, &call.name)) };
-        let arguments = check(tool.description(), &call.arguments).map_err(|mistake| format!("Error: {mistake}"))?;
         // Sub-agents are bounded by their own rounds.
         let time = if tool.origin() == Origin::Agent { AGENT_TIME } else { self.tool_time };
-        let call = |deadline| Call {
-            id: call.id.clone(),
-            arguments,
-            deadline,
-            output_bytes: OUTPUT_BYTES,
-            idempotency_id: clock::ordered_id().to_string(),
-        };
-        let output = perform(&**tool, &turn.order, turn.scope.end(time), call).await;
+        let output = call_tool(&**tool, call, idempotency_id, &turn.order, turn.scope.end(time)).await;
         Ok((output.map_err(|failure| format!("Error: {failure}"))?, tool.origin()))
     }
 
@@ -142,6 +138,19 @@ impl Engine {
         }
         format!("Error: tool not found; {}", turn.tools.names())
     }
+}
+
+/// Checks the arguments of a call and makes it. The error is what went wrong.
+pub(super) async fn call_tool(
+    tool: &dyn Tool,
+    call: &ToolCall,
+    idempotency_id: String,
+    order: &Mutex<()>,
+    deadline: Instant,
+) -> Result<Output, String> {
+    let arguments = check(tool.description(), &call.arguments)?;
+    let call = |deadline| Call { id: call.id.clone(), arguments, deadline, output_bytes: OUTPUT_BYTES, idempotency_id };
+    perform(tool, order, deadline, call).await
 }
 
 /// Calls a tool and takes nothing from it but a result in time and of a fitting size. The error is what went wrong.

@@ -5,11 +5,11 @@ use tokio::time::Instant;
 
 use super::Engine;
 use super::chat::failed;
+use super::scope::Scope;
 use super::teller::Teller;
-use super::turn::Turn;
 use crate::clock;
 use crate::error::Error;
-use crate::provider::{Chunk, Kind, ModelError, ModelRequest, Provider, ToolCall, Usage};
+use crate::provider::{Choice, Chosen, Chunk, Kind, Model, ModelError, ModelRequest, Provider, ToolCall, Usage};
 use crate::store::{ModelCall, Outcome};
 
 /// A model's whole answer.
@@ -18,42 +18,75 @@ pub(super) struct Answer {
     pub text: String,
     /// The tools that it calls, in its order.
     pub calls: Vec<ToolCall>,
-    usage: Usage,
+    /// What it took.
+    pub usage: Usage,
+}
+
+/// Who asks a model.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    /// What the call counts against.
+    pub scope: &'a Scope,
+    /// The agent; empty where there is none.
+    pub agent_id: &'a str,
+    /// The model.
+    pub model: &'a Model,
+    /// The model as users name it.
+    pub model_name: &'a str,
 }
 
 impl Engine {
-    /// Asks the model of a turn, and tells the answer as it comes where there is somebody to tell.
-    pub(super) async fn ask(&self, turn: &Turn, request: ModelRequest, teller: Option<&mut Teller>) -> Result<Answer, Error> {
-        turn.scope.count()?;
-        let mut asked = Asked { engine: self, turn, started: Instant::now(), outcome: Outcome::Cancelled, usage: None };
-        let answer = listen(&*turn.model.provider, request, teller).await;
-        (asked.outcome, asked.usage) = match &answer {
-            Ok(answer) => (Outcome::Answered, Some(answer.usage)),
-            Err(error) if error.kind == Kind::TimedOut => (Outcome::TimedOut, None),
-            Err(_) => (Outcome::Failed, None),
-        };
+    /// Asks a model, and tells the answer as it comes where there is somebody to tell.
+    pub(super) async fn ask(&self, asker: Asker<'_>, request: ModelRequest, teller: Option<&mut Teller>) -> Result<Answer, Error> {
+        asker.scope.count()?;
+        let mut asked = self.begin(asker);
+        let answer = listen(&*asker.model.provider, request, teller).await;
+        asked.note(answer.as_ref().map(|answer| answer.usage));
         answer.map_err(failed)
+    }
+
+    /// Lets a model choose.
+    pub(super) async fn choose(&self, asker: Asker<'_>, choice: Choice) -> Result<Chosen, Error> {
+        asker.scope.count()?;
+        let mut asked = self.begin(asker);
+        let chosen = asker.model.provider.choose(choice).await;
+        asked.note(chosen.as_ref().map(|chosen| chosen.usage));
+        chosen.map_err(failed)
+    }
+
+    fn begin<'a>(&'a self, asker: Asker<'a>) -> Asked<'a> {
+        Asked { engine: self, asker, started: Instant::now(), outcome: Outcome::Cancelled, usage: None }
     }
 }
 
 /// A model call, recorded when it is over, also where that is because nobody waits for it any more.
 struct Asked<'a> {
     engine: &'a Engine,
-    turn: &'a Turn,
+    asker: Asker<'a>,
     started: Instant,
     outcome: Outcome,
     usage: Option<Usage>,
 }
 
+impl Asked<'_> {
+    fn note(&mut self, usage: Result<Usage, &ModelError>) {
+        (self.outcome, self.usage) = match usage {
+            Ok(usage) => (Outcome::Answered, Some(usage)),
+            Err(error) if error.kind == Kind::TimedOut => (Outcome::TimedOut, None),
+            Err(_) => (Outcome::Failed, None),
+        };
+    }
+}
+
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        let Turn { scope, agent, model, model_name, .. } = self.turn;
+        let Asker { scope, agent_id, model, model_name } = self.asker;
         let (time, usage) = (self.started.elapsed(), self.usage.unwrap_or_default());
         self.engine.metrics.model_call(model.family, time, self.usage);
         scope.add(usage);
         tracing::info!(
             model = model_name,
-            agent = agent.id,
+            agent = agent_id,
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
             seconds = time.as_secs_f64(),
@@ -63,9 +96,9 @@ impl Drop for Asked<'_> {
         let price = self.usage.and(scope.definitions.pricing.of(model_name));
         self.engine.model_calls.record(ModelCall {
             created_at: clock::now(),
-            agent_id: agent.id.clone(),
+            agent_id: agent_id.to_owned(),
             session_id: scope.session_id.clone(),
-            model: model_name.clone(),
+            model: model_name.to_owned(),
             provider: model.family.to_owned(),
             input_tokens: usage.input_tokens,
             output_tokens: usage.output_tokens,

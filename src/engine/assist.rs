@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Engine;
 use super::scope::Scope;
 use super::teller::Teller;
-use super::turn::Stop;
+use super::turn::{self, Stop};
 use crate::definition::Agent;
 use crate::provider::{Message, Role, ToolDescription};
 use crate::tool::{Call, Failure, Origin, Output, Tool};
@@ -32,23 +32,51 @@ const SUBTASK_TOOLS: usize = 5;
 
 /// The agents of which one works for the other, beginning with the one that the caller asked.
 #[derive(Clone)]
-pub(super) struct Chain(Vec<Arc<Agent>>);
+pub(super) struct Chain {
+    before: Vec<Arc<Agent>>,
+    last: Arc<Agent>,
+    /// The idempotency id of the call that the last one works for.
+    effect_id: Option<String>,
+}
 
 impl Chain {
     /// Begins a chain.
     pub(super) fn new(agent: Arc<Agent>) -> Self {
-        Self(vec![agent])
+        Self { before: Vec::new(), last: agent, effect_id: None }
     }
 
-    fn with(&self, agent: Arc<Agent>) -> Self {
-        Self(self.0.iter().cloned().chain([agent]).collect())
+    fn with(&self, agent: Arc<Agent>, effect_id: String) -> Self {
+        let before = self.agents().cloned().collect();
+        Self { before, last: agent, effect_id: Some(effect_id) }
+    }
+
+    /// Returns the agent that works.
+    pub(super) const fn last(&self) -> &Arc<Agent> {
+        &self.last
+    }
+
+    /// Returns the idempotency id of the call that it works for; nothing for the agent that the caller asked.
+    pub(super) fn effect_id(&self) -> Option<&str> {
+        self.effect_id.as_deref()
+    }
+
+    fn agents(&self) -> impl Iterator<Item = &Arc<Agent>> {
+        self.before.iter().chain([&self.last])
+    }
+
+    /// Tells whether the last one may let others work.
+    fn may_go_on(&self) -> bool {
+        self.before.len() + 1 < DEPTH
     }
 
     /// Returns the agents that the last one may ask: none that waits for it already, or the chain would be a circle.
     fn may_ask(&self, agents: &[Arc<Agent>]) -> Vec<Arc<Agent>> {
-        let Some(asker) = self.0.last().filter(|agent| agent.kind == "delegate" && self.0.len() < DEPTH) else { return Vec::new() };
+        let asker = &self.last;
+        if asker.kind != "delegate" || !self.may_go_on() {
+            return Vec::new();
+        }
         let named = |agent: &Agent| asker.delegate_agent_ids.is_empty() || asker.delegate_agent_ids.contains(&agent.id);
-        let waits = |agent: &Agent| self.0.iter().any(|other| other.id == agent.id);
+        let waits = |agent: &Agent| self.agents().any(|other| other.id == agent.id);
         // Orchestrators run no orchestration yet, and what the server itself uses is nobody's sub-agent.
         let able = |agent: &Agent| !matches!(agent.kind.as_str(), "builder" | "orchestrator");
         agents.iter().filter(|agent| named(agent) && able(agent) && !waits(agent)).cloned().collect()
@@ -70,13 +98,14 @@ impl Desk {
     }
 
     /// Lets an agent do a piece of work and returns its answer. What it does is told with its name beside it.
-    async fn let_work(mut self, agent: Arc<Agent>, question: String, call_id: String, announced: String) -> Result<Output, Failure> {
+    async fn let_work(mut self, agent: Arc<Agent>, question: String, call: Call, announced: String) -> Result<Output, Failure> {
         let gone = |_| Failure::new("nobody listens any more");
         self.teller.tell(Event::Thinking(Thinking { message: announced, delegate: None })).await.map_err(gone)?;
-        let tag = Delegate { agent_id: agent.id.clone(), agent_name: agent.name.clone(), call_id };
+        let tag = Delegate { agent_id: agent.id.clone(), agent_name: agent.name.clone(), call_id: call.id };
         let mut teller = self.teller.of(tag);
-        let chain = self.chain.with(agent.clone());
-        let turn = self.engine.turn(self.scope, agent, chain, vec![Message::text(Role::User, question)], &teller).await;
+        teller.tell(turn::thinking()).await.map_err(gone)?;
+        let chain = self.chain.with(agent, call.idempotency_id);
+        let turn = self.engine.turn(self.scope, chain, None, vec![Message::text(Role::User, question)], &teller).await;
         let outcome = match turn {
             Ok(turn) => self.engine.take(turn, &mut teller).await,
             Err(error) => Err(Stop::Failed(error)),
@@ -85,7 +114,7 @@ impl Desk {
             Ok(outcome) => Ok(Output::text(outcome.content)),
             Err(Stop::Gone) => Err(Failure::new("nobody listens any more")),
             Err(Stop::Failed(error)) => {
-                tracing::warn!(agent = self.chain.0[0].id, cause = error.chain(), "a sub-agent failed");
+                tracing::warn!(agent = self.chain.last.id, cause = error.chain(), "a sub-agent failed");
                 Err(Failure::new(error.detail()))
             }
         }
@@ -107,7 +136,7 @@ pub(super) fn tools(
         let description = Arc::new(delegate_description(&agents));
         tools.push(Arc::new(DelegateTool { desk: desk(), agents, description }));
     }
-    let spawns = chain.0.len() < DEPTH && chain.0.last().is_some_and(|agent| agent.tools.iter().any(|name| name == SUBTASK));
+    let spawns = chain.may_go_on() && chain.last.tools.iter().any(|name| name == SUBTASK);
     if spawns {
         let names: Vec<String> = others.iter().map(|tool| tool.description().name.clone()).collect();
         let description = Arc::new(subtask_description(&names));
@@ -138,7 +167,7 @@ impl Tool for DelegateTool {
             return async { Err(Failure(unknown)) }.boxed();
         };
         let announced = format!("Delegating to {}...", agent.name);
-        self.desk.again().let_work(agent, text(&call, "task"), call.id, announced).boxed()
+        self.desk.again().let_work(agent, text(&call, "task"), call, announced).boxed()
     }
 }
 
@@ -165,7 +194,7 @@ impl Tool for SubtaskTool {
             tools = self.names.iter().take(SUBTASK_TOOLS).cloned().collect();
         }
         let name = Some(text(&call, "name")).filter(|name| !name.is_empty()).unwrap_or_else(|| "Sub-agent".to_owned());
-        let Some(maker) = self.desk.chain.0.last() else { return async { Err(Failure::new("nobody spawns")) }.boxed() };
+        let maker = self.desk.chain.last();
         // Under the id of its maker, whose databases and whose bill it shares.
         let agent = Agent {
             id: maker.id.clone(),
@@ -177,7 +206,7 @@ impl Tool for SubtaskTool {
             max_turns: SUBTASK_ROUNDS,
             ..Agent::default()
         };
-        self.desk.again().let_work(Arc::new(agent), text(&call, "task"), call.id, "Spawning 1 sub-agent...".to_owned()).boxed()
+        self.desk.again().let_work(Arc::new(agent), text(&call, "task"), call, "Spawning 1 sub-agent...".to_owned()).boxed()
     }
 }
 
@@ -250,14 +279,14 @@ mod tests {
         ];
         let chain = Chain::new(all[0].clone());
         assert_eq!(ids(&chain.may_ask(&all)), ["b", "c"]);
-        assert_eq!(ids(&chain.with(all[1].clone()).may_ask(&all)), ["c"]);
-        assert_eq!(ids(&chain.with(all[2].clone()).may_ask(&all)), [""; 0], "it is no delegate");
+        assert_eq!(ids(&chain.with(all[1].clone(), String::new()).may_ask(&all)), ["c"]);
+        assert_eq!(ids(&chain.with(all[2].clone(), String::new()).may_ask(&all)), [""; 0], "it is no delegate");
     }
 
     #[test]
     fn a_chain_has_an_end() {
         let all: Vec<Arc<Agent>> = ["a", "b", "c", "d", "e"].iter().map(|id| agent(id, "delegate", &[])).collect();
-        let chain = all[1..DEPTH].iter().fold(Chain::new(all[0].clone()), |chain, next| chain.with(next.clone()));
+        let chain = all[1..DEPTH].iter().fold(Chain::new(all[0].clone()), |chain, next| chain.with(next.clone(), String::new()));
         assert_eq!(ids(&chain.may_ask(&all)), [""; 0]);
     }
 }

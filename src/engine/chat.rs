@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::assist::Chain;
 use super::scope::Scope;
 use super::teller::{self, ChatEvents, Gone, Teller};
-use super::turn::{Outcome, Stop};
+use super::turn::{self, Outcome, Stop};
 use super::turnstile::Passage;
 use super::{Engine, images};
 use crate::clock;
@@ -111,9 +111,10 @@ impl Engine {
         }
         messages.push(Message { images: chat.images.clone(), ..Message::text(Role::User, message.clone()) });
         let chain = Chain::new(chat.agent.clone());
-        let turn = Box::pin(self.turn(scope.clone(), chat.agent.clone(), chain, messages, teller)).await?;
+        let turn = Box::pin(self.turn(scope.clone(), chain, None, messages, teller)).await?;
         let model_name = turn.model_name.clone();
-        let Outcome { content, intent, kept } = self.take(turn, teller).await?;
+        teller.tell(turn::thinking()).await?;
+        let Outcome { content, intent, kept, .. } = self.take(turn, teller).await?;
         let usage = scope.usage();
         if kept {
             self.keep(new_turn(chat, message, &content, model_name, usage), alone).await?;
@@ -164,7 +165,7 @@ pub async fn answer(mut events: impl Stream<Item = Result<ChatEvent>> + Unpin) -
 }
 
 /// Turns a kept turn into the two messages that it was.
-fn said(turn: Turn) -> [Message; 2] {
+pub(super) fn said(turn: Turn) -> [Message; 2] {
     let images = turn.images.into_iter().map(|image| Image { media_type: image.media_type, base64: image.base64 }).collect();
     [Message { images, ..Message::text(Role::User, turn.user) }, Message::text(Role::Assistant, turn.assistant)]
 }

@@ -79,7 +79,7 @@ impl Engine {
         let text = [&*turn.summary.text, "\n\n", &transcript(earlier), &transcript(later)].concat();
         let text = middle_out(text.trim_start(), threshold);
         let request = turn.scope.request(&turn.model, SUMMARISE.to_owned(), vec![Message::text(Role::User, text.clone())], [].into());
-        let summary = match self.ask(turn, request, None).await {
+        let summary = match self.ask(turn.asker(), request, None).await {
             Ok(answer) => answer.text.trim().to_owned(),
             Err(error) => {
                 tracing::warn!(cause = error.chain(), "the conversation could not be summarised; it stays long");
@@ -192,7 +192,7 @@ fn trim(messages: &mut [Message]) -> bool {
 }
 
 /// Takes the middle out of a text, so that about so many characters stay.
-fn middle_out(text: &str, characters: usize) -> String {
+pub(super) fn middle_out(text: &str, characters: usize) -> String {
     let total = text.chars().count();
     let (head, tail) = (characters * KEPT.0 / (KEPT.0 + KEPT.1), characters * KEPT.1 / (KEPT.0 + KEPT.1));
     let note = format!("\n[... {} characters left out ...]\n", total.saturating_sub(head + tail));

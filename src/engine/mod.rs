@@ -5,6 +5,7 @@ mod ask;
 mod assist;
 mod chat;
 mod context;
+mod effects;
 mod expression;
 mod extract_json;
 mod images;
@@ -28,10 +29,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use chat::answer;
+pub use step::{Inspection, StepProblem};
 pub use teller::ChatEvents;
 
 use crate::metrics::Metrics;
 use crate::provider::Models;
+use crate::python::Python;
 use crate::store::{DefinitionFiles, ModelCalls, Sessions, Vault};
 use crate::tool::Toolbox;
 pub use turnstile::Turnstile;
@@ -48,6 +51,8 @@ pub struct Engine {
     pub vault: Vault,
     /// The tools.
     pub toolbox: Toolbox,
+    /// What runs people's programs.
+    pub python: Python,
     /// The models.
     pub models: Models,
     /// What is counted.

@@ -8,6 +8,7 @@ use super::Engine;
 use super::assist::{self, Chain};
 use super::chat::failed;
 use super::context::Summary;
+use super::effects::Effects;
 use super::scope::Scope;
 use super::teller::Teller;
 use super::tool_set::ToolSet;
@@ -35,31 +36,43 @@ impl Engine {
             let detail = format!("agent `{}` runs an orchestration, which this server cannot do yet; choose another agent", agent.id);
             return Err(Error::new(Reason::FailedPrecondition, detail));
         }
-        let own = agent.model.as_deref().map(str::trim).filter(|model| !model.is_empty() && !model.eq_ignore_ascii_case("default"));
-        let name = own.or_else(|| settings.text("model")).unwrap_or(DEFAULT_MODEL);
+        self.model_named(agent.model.as_deref(), settings)
+    }
+
+    /// Finds a model by its name; nothing, an empty text and `default` mean that of the settings.
+    pub(super) fn model_named(&self, name: Option<&str>, settings: &Settings) -> Result<NamedModel> {
+        let name = model_name(name, settings);
         Ok(NamedModel { model: self.models.resolve(name, settings).map_err(failed)?, name: name.to_owned() })
     }
 
-    /// Gets the turn of an agent ready; the newest of the messages is the question.
+    /// Gets the turn of the agent at the end of a chain ready; the newest of the messages is the question. `allowed` are the tools that remain
+    /// of the agent's.
     pub(super) async fn turn(
         self: &Arc<Self>,
         scope: Arc<Scope>,
-        agent: Arc<Agent>,
         chain: Chain,
+        allowed: Option<&[String]>,
         mut messages: Vec<Message>,
         teller: &Teller,
     ) -> Result<Box<Turn>> {
+        let agent = chain.last().clone();
         let NamedModel { model, name } = self.model_of(&agent, &scope.definitions.settings)?;
         // As they are now, not as they were when the chat began: a server that the operator took away meanwhile must not be started again.
-        let others = self.toolbox.tools(&self.definitions.current(), Wanted::by(&agent)).await;
+        let wanted = allowed.iter().fold(Wanted::by(&agent), |wanted, allowed| wanted.narrowed(allowed));
+        let others = self.toolbox.tools(&self.definitions.current(), wanted).await;
         let mut tools = assist::tools(self, &scope, &chain, &others, teller);
+        if let Some(allowed) = allowed {
+            tools.retain(|tool| Wanted::named(allowed).has(&tool.description().name));
+        }
         tools.extend(others);
         if !model.sees {
             messages.iter_mut().for_each(hide_images);
         }
         let question = messages.len().saturating_sub(1);
+        let effects = Effects::new(chain.effect_id().or(scope.effect_id.as_deref()));
         Ok(Box::new(Turn {
             scope,
+            effects,
             agent,
             model,
             model_name: name,
@@ -70,6 +83,12 @@ impl Engine {
             order: Mutex::default(),
         }))
     }
+}
+
+/// Returns the name of the model that is meant.
+pub(super) fn model_name<'a>(own: Option<&'a str>, settings: &'a Settings) -> &'a str {
+    let own = own.map(str::trim).filter(|model| !model.is_empty() && !model.eq_ignore_ascii_case("default"));
+    own.or_else(|| settings.text("model")).unwrap_or(DEFAULT_MODEL)
 }
 
 /// Leaves a note where the images of an earlier turn were, which another model had seen.

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::act::Made;
-use super::ask::Answer;
+use super::ask::{Answer, Asker};
 use super::context::{self, Summary};
+use super::effects::Effects;
 use super::scope::Scope;
 use super::teller::{Gone, Teller};
 use super::tool_set::ToolSet;
@@ -14,6 +15,9 @@ use crate::definition::Agent;
 use crate::error::{Error, Reason};
 use crate::provider::{Image, Message, Model, ModelRequest, Role, ToolCall, ToolResult};
 use crate::wire::v1::chat_event::{Event, LlmThought, Thinking};
+
+/// What is told when a round begins.
+pub(super) const ANALYZING: &str = "Analyzing your request...";
 
 /// What an agent says when its model had nothing to say.
 const NOTHING_TO_SAY: &str = "I completed the requested actions.";
@@ -45,6 +49,8 @@ pub(super) struct Turn {
     pub question: usize,
     /// What stands for the part of the conversation that was summarised.
     pub summary: Summary,
+    /// Gives every call of a tool its idempotency id.
+    pub effects: Effects,
     /// Calls of tools that must not overtake each other pass here one at a time.
     pub order: tokio::sync::Mutex<()>,
 }
@@ -55,6 +61,8 @@ pub(super) struct Outcome {
     pub content: String,
     /// What kind of answer it is.
     pub intent: String,
+    /// The last tool that was called.
+    pub tool_name: Option<String>,
     /// Whether the conversation is to keep it.
     pub kept: bool,
 }
@@ -80,30 +88,32 @@ impl From<Error> for Stop {
 }
 
 impl Engine {
-    /// Lets an agent take its turn.
+    /// Lets an agent take its turn. That the first round begins was told by whoever lets it.
     pub(super) async fn take(self: &Arc<Self>, mut turn: Box<Turn>, teller: &mut Teller) -> Result<Outcome, Stop> {
         let rounds = turn.agent.max_turns;
-        let (mut intent, mut best) = (intent::CHAT.to_owned(), String::new());
+        let (mut intent, mut tool_name, mut best) = (intent::CHAT.to_owned(), None, String::new());
         for round in 1..=rounds {
-            let message = "Analyzing your request...".to_owned();
-            teller.tell(Event::Thinking(Thinking { message, delegate: None })).await?;
+            if round > 1 {
+                teller.tell(thinking()).await?;
+            }
             // In boxes what is rarely on the way: every chat that waits for its model keeps room for all that is not.
             Box::pin(self.compact(&mut turn, teller)).await?;
             let request = turn.request(prompt::system(&turn, rounds - round));
-            let answer = self.ask(&turn, request, Some(&mut *teller)).await?;
+            let answer = self.ask(turn.asker(), request, Some(&mut *teller)).await?;
             tell_thought(&answer, round, teller).await?;
             if answer.calls.is_empty() {
                 let content = if answer.text.trim().is_empty() { NOTHING_TO_SAY.to_owned() } else { answer.text };
-                return Ok(Outcome { content, intent, kept: true });
+                return Ok(Outcome { content, intent, tool_name, kept: true });
             }
             if !answer.text.trim().is_empty() {
                 best.clone_from(&answer.text);
             }
             // A call of the last round has no round left in which its result could be told.
             if round < rounds {
+                tool_name = answer.calls.last().map(|call| call.name.clone());
                 let made = Box::pin(self.act(&turn, &answer.calls, teller)).await?;
                 if made.iter().any(Made::wants_login) {
-                    return Ok(Outcome { content: LOGIN_NEEDED.to_owned(), intent: intent::LOGIN.to_owned(), kept: false });
+                    return Ok(Outcome { content: LOGIN_NEEDED.to_owned(), intent: intent::LOGIN.to_owned(), tool_name, kept: false });
                 }
                 intent = intent::after(&made).unwrap_or(intent);
                 turn.remember(answer, made);
@@ -112,11 +122,16 @@ impl Engine {
         if best.is_empty() {
             return Err(Stop::Failed(out_of_rounds(&turn.agent)));
         }
-        Ok(Outcome { content: best, intent, kept: true })
+        Ok(Outcome { content: best, intent, tool_name, kept: true })
     }
 }
 
 impl Turn {
+    /// Returns who asks the model.
+    pub(super) fn asker(&self) -> Asker<'_> {
+        Asker { scope: &self.scope, agent_id: &self.agent.id, model: &self.model, model_name: &self.model_name }
+    }
+
     /// Returns what the model is asked now.
     fn request(&self, system: String) -> ModelRequest {
         self.scope.request(&self.model, system, self.messages.clone(), self.tools.descriptions())
@@ -140,6 +155,11 @@ impl Turn {
             self.messages.push(Message { images, ..Message::text(Role::User, IMAGES_ABOVE) });
         }
     }
+}
+
+/// Tells that a round begins.
+pub(super) fn thinking() -> Event {
+    Event::Thinking(Thinking { message: ANALYZING.to_owned(), delegate: None })
 }
 
 async fn tell_thought(answer: &Answer, round: u32, teller: &mut Teller) -> Result<(), Gone> {

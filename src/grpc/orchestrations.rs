@@ -7,17 +7,19 @@ use tonic::{Request, Response, Status};
 
 use super::refuse;
 use crate::definition;
+use crate::engine::{Engine, StepProblem};
 use crate::error::Error;
-use crate::store::DefinitionFiles;
 use crate::wire::JsonObject;
 use crate::wire::v1::orchestration::Step;
 use crate::wire::v1::orchestration_service_server::OrchestrationService;
+use crate::wire::v1::validate_orchestration_response::Problem;
 use crate::wire::v1::{
     GetOrchestrationRequest, ListOrchestrationsRequest, ListOrchestrationsResponse, Orchestration, OrchestrationSummary,
+    ValidateOrchestrationRequest, ValidateOrchestrationResponse,
 };
 
-/// Answers `OrchestrationService` from the orchestrations file.
-pub struct Orchestrations(pub Arc<DefinitionFiles>);
+/// Answers `OrchestrationService` from the definitions in use.
+pub struct Orchestrations(pub Arc<Engine>);
 
 #[tonic::async_trait]
 impl OrchestrationService for Orchestrations {
@@ -25,16 +27,36 @@ impl OrchestrationService for Orchestrations {
         &self,
         _request: Request<ListOrchestrationsRequest>,
     ) -> Result<Response<ListOrchestrationsResponse>, Status> {
-        let orchestrations = self.0.current().orchestrations.iter().map(|orchestration| summary(orchestration)).collect();
+        let orchestrations = self.0.definitions.current().orchestrations.iter().map(|orchestration| summary(orchestration)).collect();
         Ok(Response::new(ListOrchestrationsResponse { orchestrations }))
     }
 
     async fn get_orchestration(&self, request: Request<GetOrchestrationRequest>) -> Result<Response<Orchestration>, Status> {
         let id = request.into_inner().orchestration_id;
-        let definitions = self.0.current();
+        let definitions = self.0.definitions.current();
         let found = definitions.orchestrations.iter().find(|orchestration| orchestration.id == id);
-        found.map(|found| Response::new(whole(found))).ok_or_else(|| refuse(Error::not_found(format!("Orchestration '{id}' not found"))))
+        found.map(|found| Response::new(whole(found))).ok_or_else(|| not_found(&id))
     }
+
+    async fn validate_orchestration(
+        &self,
+        request: Request<ValidateOrchestrationRequest>,
+    ) -> Result<Response<ValidateOrchestrationResponse>, Status> {
+        let id = request.into_inner().orchestration_id;
+        let definitions = self.0.definitions.current();
+        let found = definitions.orchestrations.iter().find(|orchestration| orchestration.id == id).ok_or_else(|| not_found(&id))?;
+        let problems = self.0.inspection(&definitions).await.problems(found);
+        let problems: Vec<Problem> = problems.into_iter().map(problem).collect();
+        Ok(Response::new(ValidateOrchestrationResponse { valid: problems.is_empty(), problems }))
+    }
+}
+
+fn not_found(id: &str) -> Status {
+    refuse(Error::not_found(format!("Orchestration '{id}' not found")))
+}
+
+fn problem(problem: StepProblem) -> Problem {
+    Problem { step_id: problem.step_id, field: problem.field, message: problem.message }
 }
 
 fn summary(orchestration: &definition::Orchestration) -> OrchestrationSummary {

@@ -159,10 +159,12 @@ pub struct Choice {
 }
 
 /// The chosen option.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Chosen {
     /// The id of the option.
     pub id: String,
+    /// Why, in the model's words; empty where it gave none.
+    pub reasoning: String,
     /// A score for each option in order, higher is likelier; empty where the provider gives none.
     pub scores: Vec<f64>,
     /// Tokens that it took.

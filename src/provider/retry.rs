@@ -147,7 +147,7 @@ mod tests {
             self.made.fetch_add(1, Ordering::SeqCst);
             match self.attempts.lock().unwrap().remove(0) {
                 Attempt::Fail(kind, _) => async move { Err(ModelError::new(kind, "no")) }.boxed(),
-                Attempt::Say(_) => async { Ok(Chosen { id: "a".to_owned(), scores: Vec::new(), usage: Usage::default() }) }.boxed(),
+                Attempt::Say(_) => async { Ok(Chosen { id: "a".to_owned(), ..Chosen::default() }) }.boxed(),
                 Attempt::Call | Attempt::Hang => futures_util::future::pending().boxed(),
             }
         }

@@ -22,6 +22,8 @@
 //!
 //! `answers` holds scripts of the same keys, one for each answer to a user message: the second one plays when the tools that the
 //! first one called have returned, and so on; the last one repeats. `native` and `sees` count in the outermost script only.
+//!
+//! Where a model is to choose, it chooses the first option that the message speaks of, or else the first one, and gives its `reasoning`.
 
 mod script;
 mod words;
@@ -172,7 +174,7 @@ fn pick(script: &Script, choice: Choice) -> Result<Chosen, ModelError> {
         return Err(ModelError::new(Kind::Rejected, "there is no option to choose"));
     };
     let counted = Usage { input_tokens: words(&choice.message), output_tokens: words(&option.id), cached_tokens: 0 };
-    Ok(Chosen { id: option.id, scores: Vec::new(), usage: script.usage.map_or(counted, Usage::from) })
+    Ok(Chosen { id: option.id, reasoning: script.reasoning.clone(), scores: Vec::new(), usage: script.usage.map_or(counted, Usage::from) })
 }
 
 /// Cuts a text into pieces of so many characters; 0 leaves it whole, and nothing gives no piece.

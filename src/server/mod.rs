@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::engine::{Engine, Turnstile};
 use crate::metrics::Metrics;
 use crate::provider::{Models, Provider};
+use crate::python::{Python, own_program};
 use crate::store::{AdminToken, DataDirLock, DefinitionFiles, Keys, ModelCalls, Sessions, Store, Vault};
 use crate::tool::Toolbox;
 use crate::tool::mcp::Servers;
@@ -71,7 +72,8 @@ impl Server {
         let metrics = Metrics::default();
         let streams = CancellationToken::new();
         let vault = Vault::open(&config.data_dir);
-        let toolbox = Toolbox::new(&config, &vault)?;
+        let python = Python::new(config.python.clone(), own_program()?);
+        let toolbox = Toolbox::new(&config, &vault, python.clone());
         let servers = toolbox.servers().clone();
         let chats = TaskTracker::new();
         let engine = Arc::new(Engine {
@@ -82,6 +84,7 @@ impl Server {
             models: Models::new(&config, local),
             metrics: metrics.clone(),
             toolbox,
+            python,
             model_time: config.limits.model_time,
             tool_time: config.limits.tool_time,
             stop: streams.clone(),

@@ -64,7 +64,7 @@ pub(super) fn entrances(door: &Door, config: &Config, open: Routes) -> Result<En
     let services = Services {
         chat: Arc::new(Chats(door.engine.clone())),
         agent: Arc::new(Agents(door.engine.definitions.clone())),
-        orchestration: Arc::new(Orchestrations(door.engine.definitions.clone())),
+        orchestration: Arc::new(Orchestrations(door.engine.clone())),
         run: Arc::new(Runs(door.engine.clone())),
         session: Arc::new(Conversations(door.engine.sessions.clone())),
         key: Arc::new(ApiKeys(door.keys.clone())),

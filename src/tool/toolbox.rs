@@ -1,7 +1,6 @@
 //! The toolbox: every tool that there is, and which of them an agent gets.
 
 use std::collections::HashSet;
-use std::io;
 use std::sync::Arc;
 
 use super::fetch_url::{FETCH_URL, SCRAPE_URL};
@@ -9,7 +8,7 @@ use super::python::{EXECUTE_PYTHON, RUN_PYTHON};
 use super::{Network, Tool, datetime, fetch_url, http, mcp, python, sql, vault};
 use crate::config::Config;
 use crate::definition::{AGENTS_FILE, Agent, CustomKind, Database, Problem};
-use crate::python::{Python, own_program};
+use crate::python::Python;
 use crate::store::{Definitions, Vault};
 
 /// The name that stands for every tool.
@@ -81,17 +80,16 @@ impl<'a> Wanted<'a> {
 
 impl Toolbox {
     /// Makes the box. Nothing is started, opened or asked before a tool is.
-    pub fn new(config: &Config, vault: &Vault) -> io::Result<Self> {
-        let python = Python::new(config.python.clone(), own_program()?);
+    pub fn new(config: &Config, vault: &Vault, python: Python) -> Self {
         let mut built_in = vec![datetime::get_datetime(), python::run_python(RUN_PYTHON, &python)];
         built_in.extend(vault::tools(vault));
-        Ok(Self {
+        Self {
             built_in,
             python,
             network: Network::new(config.limits.http_tool_time),
             databases: Arc::new(sql::Databases::new(&config.data_dir)),
             servers: Arc::new(mcp::Servers::new(config)),
-        })
+        }
     }
 
     /// Returns the tool servers.
@@ -110,15 +108,18 @@ impl Toolbox {
 
     /// Finds the tools that agents name and that nobody has. Those of tool servers are not asked for; their server has to be there.
     pub fn missing(&self, definitions: &Definitions) -> Vec<Problem> {
-        let servers = mcp::Names::of(&definitions.mcp_servers);
-        let of_server = |name: &str| servers.iter().any(|server| server.fits(name));
-        let known = |name: &str| name == ALL || OF_AGENTS.contains(&name) || of_server(name) || self.knows(definitions, name);
         let of_agent = |agent: &Arc<Agent>| -> Vec<Problem> {
-            let unknown = agent.tools.iter().filter(|name| !known(name));
+            let unknown = agent.tools.iter().filter(|name| !self.may_have(definitions, name));
             let problem = |name| Problem::of_record(AGENTS_FILE, &agent.id, format!("tool `{name}` does not exist")).in_field("tools");
             unknown.map(problem).collect()
         };
         definitions.agents.iter().flat_map(of_agent).collect()
+    }
+
+    /// Tells whether there may be a tool of that name for an agent: those of tool servers are not asked for.
+    pub fn may_have(&self, definitions: &Definitions, name: &str) -> bool {
+        let of_server = || mcp::Names::of(&definitions.mcp_servers).iter().any(|server| server.fits(name));
+        name == ALL || OF_AGENTS.contains(&name) || self.knows(definitions, name) || of_server()
     }
 
     /// Tells whether there is a tool of that name for anybody.

@@ -29,8 +29,9 @@ fn says(text: &str) -> Reply {
 
 #[tokio::test]
 async fn a_model_chooses_one_of_the_options() {
-    let fake = Fake::start([says(r#"{"choice":"help"}"#)]).await;
-    assert_eq!(choose("gpt-4o", &fake).await.unwrap().id, "help");
+    let fake = Fake::start([says(r#"{"reasoning":"it is broken","choice":"help"}"#)]).await;
+    let chosen = choose("gpt-4o", &fake).await.unwrap();
+    assert_eq!((chosen.id.as_str(), chosen.reasoning.as_str()), ("help", "it is broken"));
     let body = &fake.asked()[0].body;
     let schema = &body["response_format"]["json_schema"]["schema"];
     assert_eq!(schema["properties"]["choice"]["enum"], json!(["sales", "help"]));

@@ -104,7 +104,8 @@ impl Graph {
 pub(crate) const CHAT_STEP: &str = "chat";
 
 impl Flow {
-    fn new(orchestration: Orchestration) -> Self {
+    /// Makes one of its definition.
+    pub(crate) fn new(orchestration: Orchestration) -> Self {
         // Where an id is used twice the last one counts, as existing runs had it.
         let steps = orchestration.steps.iter().map(|step| (step.id.clone(), Arc::new(step.clone()))).collect();
         Self { orchestration, steps }

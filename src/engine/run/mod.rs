@@ -5,7 +5,9 @@ mod next;
 mod record;
 mod state;
 
-pub(super) use graph::{Flow, Graph};
+#[cfg(test)]
+pub(super) use graph::Pinned;
+pub(super) use graph::{DEPTH, Flow, Graph};
 pub(super) use next::Lead;
 pub(super) use record::{Question, Told};
 pub(super) use state::{Past, Scope as ScopeState};

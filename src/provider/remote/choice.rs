@@ -21,7 +21,7 @@ pub(super) async fn choose(remote: Remote, choice: Choice) -> Result<Chosen, Mod
     };
     let (text, usage) = told?;
     match read(&text, &choice.options) {
-        Some(id) => Ok(Chosen { id, scores: Vec::new(), usage }),
+        Some((id, reasoning)) => Ok(Chosen { id, reasoning, scores: Vec::new(), usage }),
         None => Err(remote.other().garbled("chose none of the options")),
     }
 }
@@ -45,7 +45,8 @@ fn request(choice: &Choice) -> ModelRequest {
         instruction => instruction,
     };
     let options: String = choice.options.iter().map(described).collect();
-    let form = r#"Answer with JSON of this form and nothing else: {"choice": "<id of the option>"}"#;
+    let form =
+        r#"Answer with JSON of this form and nothing else: {"reasoning": "<why, in a sentence or two>", "choice": "<id of the option>"}"#;
     ModelRequest {
         model: choice.model.clone(),
         system: format!("{instruction}\n\nOptions, each with its id:\n{options}\n{form}"),
@@ -68,24 +69,28 @@ fn format(adapter: AdapterKind, options: &[DescribedOption]) -> ChatResponseForm
     let ids: Vec<&str> = options.iter().map(|option| option.id.as_str()).collect();
     let schema = json!({
         "type": "object",
-        "properties": {"choice": {"type": "string", "enum": ids}},
-        "required": ["choice"],
+        // The reasons come first, so that the choice follows from them.
+        "properties": {"reasoning": {"type": "string"}, "choice": {"type": "string", "enum": ids}},
+        "required": ["reasoning", "choice"],
         "additionalProperties": false,
     });
     JsonSpec::new("choice", schema).into()
 }
 
-/// Reads the id out of an answer: the JSON that was asked for, also in a fenced block, or the bare id.
-fn read(text: &str, options: &[DescribedOption]) -> Option<String> {
+/// Reads the id and the reasoning out of an answer: the JSON that was asked for, also in a fenced block, or the bare id.
+fn read(text: &str, options: &[DescribedOption]) -> Option<(String, String)> {
     let text = text.trim();
     let text = text.strip_prefix("```json").or_else(|| text.strip_prefix("```")).unwrap_or(text);
     let text = text.strip_suffix("```").unwrap_or(text).trim();
-    let told = match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => object.get("choice")?.as_str()?.trim().to_owned(),
-        Ok(Value::String(id)) => id,
-        _ => text.to_owned(),
+    let (told, reasoning) = match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => {
+            let reasoning = object.get("reasoning").and_then(Value::as_str).unwrap_or_default();
+            (object.get("choice")?.as_str()?.trim().to_owned(), reasoning.trim().to_owned())
+        }
+        Ok(Value::String(id)) => (id, String::new()),
+        _ => (text.to_owned(), String::new()),
     };
-    options.iter().any(|option| option.id == told).then_some(told)
+    options.iter().any(|option| option.id == told).then_some((told, reasoning))
 }
 
 #[cfg(test)]
@@ -105,8 +110,11 @@ mod tests {
             (r#"{"chosen": "a"}"#, None),
             ("I choose a.", None),
             ("", None),
+            (r#"{"reasoning": 7, "choice": "a"}"#, Some("a")),
         ] {
-            assert_eq!(read(text, &options).as_deref(), id, "{text}");
+            assert_eq!(read(text, &options).map(|(id, _)| id).as_deref(), id, "{text}");
         }
+        let both = read(r#"{"reasoning": " it fits ", "choice": "a"}"#, &options);
+        assert_eq!(both, Some(("a".to_owned(), "it fits".to_owned())));
     }
 }
