@@ -62,7 +62,8 @@ impl Engine {
             let (tool_name, call_id) = (call.name.clone(), call.id.clone());
             teller.tell(Event::ToolExecution(ToolExecution { tool_name, args: Some(args), call_id, delegate: None })).await?;
         }
-        let make = |(place, call): (usize, &'a ToolCall)| self.make(turn, place, call, turn.effects.id(&call.name, &call.arguments)).boxed();
+        let make =
+            |(place, call): (usize, &'a ToolCall)| self.make(turn, place, call, turn.effects.id(&call.name, &call.arguments)).boxed();
         let calls: Vec<BoxFuture<'_, Made>> = calls.iter().enumerate().map(make).collect();
         let (finished, mut results) = mpsc::unbounded_channel();
         // While a slow reader is told one result, the other calls go on.
@@ -89,8 +90,11 @@ impl Engine {
     }
 
     async fn make(&self, turn: &Turn, place: usize, call: &ToolCall, idempotency_id: String) -> Made {
-        let outcome =
-            if place < CALLS { self.attempt(turn, call, idempotency_id).await } else { Err(format!("Error: more than {CALLS} calls in one answer")) };
+        let outcome = if place < CALLS {
+            self.attempt(turn, call, idempotency_id).await
+        } else {
+            Err(format!("Error: more than {CALLS} calls in one answer"))
+        };
         let settings = &turn.scope.definitions.settings;
         let (mut text, mut images, origin) = match outcome {
             Ok((output, origin)) => (self.shorten(turn, &call.name, output.text).await, output.images, Some(origin)),
@@ -137,7 +141,13 @@ impl Engine {
 }
 
 /// Checks the arguments of a call and makes it. The error is what went wrong.
-pub(super) async fn call_tool(tool: &dyn Tool, call: &ToolCall, idempotency_id: String, order: &Mutex<()>, deadline: Instant) -> Result<Output, String> {
+pub(super) async fn call_tool(
+    tool: &dyn Tool,
+    call: &ToolCall,
+    idempotency_id: String,
+    order: &Mutex<()>,
+    deadline: Instant,
+) -> Result<Output, String> {
     let arguments = check(tool.description(), &call.arguments)?;
     let call = |deadline| Call { id: call.id.clone(), arguments, deadline, output_bytes: OUTPUT_BYTES, idempotency_id };
     perform(tool, order, deadline, call).await

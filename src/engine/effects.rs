@@ -68,7 +68,8 @@ mod tests {
     fn a_repeated_attempt_gives_the_same_ids_in_the_same_order() {
         let ids = |work| {
             let effects = Effects::new(Some(work));
-            let calls = [("pay", json!({"a": 1, "b": {"d": 2, "c": 3}})), ("pay", json!({"b": {"c": 3, "d": 2}, "a": 1})), ("ship", json!({}))];
+            let calls =
+                [("pay", json!({"a": 1, "b": {"d": 2, "c": 3}})), ("pay", json!({"b": {"c": 3, "d": 2}, "a": 1})), ("ship", json!({}))];
             calls.map(|(tool, arguments)| effects.id(tool, &arguments))
         };
         assert_eq!(ids("run_1/2"), ids("run_1/2"));

@@ -28,7 +28,8 @@ pub(super) async fn perform(attempt: &Attempt, instruction: &str, routes: &[Rout
     };
     let chosen = attempt.engine.choose(attempt.asker(&model), choice).await.map_err(Failure::model)?;
     let route = routes.iter().find(|route| route.label == chosen.id);
-    let route = route.ok_or_else(|| Failure::new(FailureKind::Model, format!("the model chose `{}`, which is none of the routes", chosen.id)))?;
+    let route =
+        route.ok_or_else(|| Failure::new(FailureKind::Model, format!("the model chose `{}`, which is none of the routes", chosen.id)))?;
     let told = Told::Route { label: route.label.clone(), reasoning: reasoning(&chosen, route, routes.len()) };
     Ok(Done { output: Some(route.label.clone().into()), told, lead: Lead::To(route.step_id.clone()), ..Done::default() })
 }

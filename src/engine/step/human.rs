@@ -122,10 +122,14 @@ impl<'a> Field<'a> {
     fn wrong(&self, value: &Value) -> Option<String> {
         let fits = match self.kind.as_str() {
             "select" | "radio" | "dropdown" => return self.none_of(&[value]),
-            "multiselect" | "checkboxes" => return self.none_of(&value.as_array().map_or_else(|| vec![value], |items| items.iter().collect())),
+            "multiselect" | "checkboxes" => {
+                return self.none_of(&value.as_array().map_or_else(|| vec![value], |items| items.iter().collect()));
+            }
             "text" | "textarea" | "string" | "password" => is_plain(value),
             "number" | "integer" => number(value).is_some_and(|number| self.kind == "number" || number.fract() == 0.0),
-            "boolean" | "checkbox" => value.is_boolean() || value.as_str().is_some_and(|text| says_yes(text) || text.eq_ignore_ascii_case("false")),
+            "boolean" | "checkbox" => {
+                value.is_boolean() || value.as_str().is_some_and(|text| says_yes(text) || text.eq_ignore_ascii_case("false"))
+            }
             "email" => value.as_str().is_some_and(is_email),
             "date" => value.as_str().is_some_and(|text| text.parse::<civil::Date>().is_ok()),
             _ => true,
@@ -226,7 +230,10 @@ mod tests {
         assert_eq!(check(&one, &json!("maybe")), Err(wrong.to_owned()));
         assert_eq!(check(&asked(json!([])), &json!("anything")), Ok(json!({"response": "anything"})));
         let two = asked(json!([{"name": "a"}, {"key": "b"}]));
-        assert_eq!(check(&two, &json!("x")), Err("`response` must be an object, because several things are asked for with `a`, `b`".to_owned()));
+        assert_eq!(
+            check(&two, &json!("x")),
+            Err("`response` must be an object, because several things are asked for with `a`, `b`".to_owned())
+        );
     }
 
     #[test]
@@ -235,11 +242,13 @@ mod tests {
             {"name": "who", "required": true}, {"name": "age", "type": "number"}, {"name": "tags", "type": "multiselect", "options": ["a", {"value": "b", "label": "B"}]},
             {"name": "mail", "type": "email"}, {"name": "day", "type": "date"}, {"name": "sure", "type": "boolean"}, {"name": "odd", "type": "rating"},
         ]));
-        let answer = json!({"who": " ", "age": "old", "tags": ["a", "c"], "mail": "x", "day": "tomorrow", "sure": "perhaps", "odd": {"stars": 5}});
+        let answer =
+            json!({"who": " ", "age": "old", "tags": ["a", "c"], "mail": "x", "day": "tomorrow", "sure": "perhaps", "odd": {"stars": 5}});
         let told = "the answer does not fit the question: `who` is missing; `age` must be a number; `tags` must be one of `a`, `b`; \
              `mail` must be an e-mail address; `day` must be a date such as `2026-01-31`; `sure` must be `true` or `false`";
         assert_eq!(check(&question, &answer), Err(told.to_owned()));
-        let fine = json!({"who": "Bo", "age": "7.5", "tags": "b", "mail": "b@x", "day": "2026-01-31", "sure": true, "odd": null, "more": 1});
+        let fine =
+            json!({"who": "Bo", "age": "7.5", "tags": "b", "mail": "b@x", "day": "2026-01-31", "sure": true, "odd": null, "more": 1});
         assert_eq!(check(&question, &fine), Ok(fine.clone()), "what was sent is kept");
         assert_eq!(check(&question, &json!({"who": "Bo"})), Ok(json!({"who": "Bo"})));
         assert!(check(&question, &json!([1])).unwrap_err().contains("must be an object"));

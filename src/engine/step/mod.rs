@@ -250,7 +250,10 @@ fn bounded(step: &Step, done: Done) -> Result<Done, Failure> {
         return Ok(done);
     }
     let most = OUTPUT_BYTES >> 20;
-    Err(Failure::new(FailureKind::of(&step.work), format!("the result of step `{}` has {bytes} bytes, and at most {most} MB are kept", step.id)))
+    Err(Failure::new(
+        FailureKind::of(&step.work),
+        format!("the result of step `{}` has {bytes} bytes, and at most {most} MB are kept", step.id),
+    ))
 }
 
 /// Counts the bytes of a value in JSON.

@@ -180,7 +180,9 @@ pub(super) fn system(place: &Place<'_>) -> String {
     };
     let Step { name, output_key, .. } = place.step;
     let mut lines = vec![format!("You do the step `{name}` of the workflow `{}`.", flow.orchestration.name)];
-    lines.extend(place.state.history.iter().rev().find(|past| past.completed).map(|past| format!("The step before was `{}`.", past.step.name)));
+    lines.extend(
+        place.state.history.iter().rev().find(|past| past.completed).map(|past| format!("The step before was `{}`.", past.step.name)),
+    );
     lines.extend(output_key.as_ref().map(|key| format!("Your answer is kept as `{key}`, for the steps that follow.")));
     lines.extend(place.pass.map(|(number, all)| format!("This is pass {number} of at most {all} of a loop.")));
     format!("{}\n\n{}", lines.join(" "), map(flow, place.step))
@@ -267,7 +269,9 @@ mod tests {
             state.history.push(past(flow, step, route));
         }
         let text = told(&graph, &state, None);
-        for part in ["run 3", "Judge decided `redo`: too short", "after run 1: `redo`: no numbers", "Water moves.", "# Your task\nWrite of tides."] {
+        for part in
+            ["run 3", "Judge decided `redo`: too short", "after run 1: `redo`: no numbers", "Water moves.", "# Your task\nWrite of tides."]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(told(&graph, &state, Some((2, 5))).contains("pass 2 of at most 5"));

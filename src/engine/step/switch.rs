@@ -33,7 +33,8 @@ mod tests {
     use super::*;
 
     fn outcome(value: Value, cases: Value, default: Value) -> (Option<Value>, Lead, Option<String>) {
-        let step = json!({"id": "s", "type": "switch", "switch_expression": "state.v", "switch_cases": cases, "switch_default_step_id": default});
+        let step =
+            json!({"id": "s", "type": "switch", "switch_expression": "state.v", "switch_cases": cases, "switch_default_step_id": default});
         let done = decided(&orchestration(json!([step])), "s", json!({"v": value}));
         let Told::Switch { case, .. } = done.told else { panic!("no switch: {:?}", done.told) };
         (done.output, done.lead, case)

@@ -52,7 +52,10 @@ async fn find(attempt: &Attempt, name: &str) -> Result<Option<Arc<dyn Tool>>, Fa
 async fn force(attempt: &mut Attempt, tool: &dyn Tool) -> Result<Result<String, String>, Failure> {
     let model = attempt.model()?;
     let name = &tool.description().name;
-    let system = format!("{}\n\nCall the tool `{name}` once, with the arguments that do the task, and say nothing else.", prompt::system(&attempt.place()));
+    let system = format!(
+        "{}\n\nCall the tool `{name}` once, with the arguments that do the task, and say nothing else.",
+        prompt::system(&attempt.place())
+    );
     let effects = Effects::new(Some(&attempt.effect_id));
     let mut messages = vec![Message::text(Role::User, prompt::message(&attempt.place())?)];
     let mut complaint = String::new();
@@ -90,7 +93,13 @@ fn arguments(name: &str, answer: &Answer) -> Result<Value, String> {
 }
 
 /// Calls the tool and tells it.
-async fn call(attempt: &mut Attempt, tool: &dyn Tool, arguments: Value, number: u32, effects: &Effects) -> Result<Result<String, String>, Gone> {
+async fn call(
+    attempt: &mut Attempt,
+    tool: &dyn Tool,
+    arguments: Value,
+    number: u32,
+    effects: &Effects,
+) -> Result<Result<String, String>, Gone> {
     let (tool_name, call_id) = (tool.description().name.clone(), format!("call_{number}"));
     let args = Some(JsonObject(arguments.as_object().cloned().unwrap_or_default()));
     let (name, id) = (tool_name.clone(), call_id.clone());

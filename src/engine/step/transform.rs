@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn a_failure_names_the_line_of_the_program() {
         let traceback = "Traceback (most recent call last):\n  File \"transform.py\", line 7, in <module>\n  File \"transform.py\", line 2, in half\n    return 1 / n\n";
-        let raised = Raised { error: "ZeroDivisionError: division by zero".to_owned(), traceback: traceback.to_owned(), printed: String::new() };
+        let raised =
+            Raised { error: "ZeroDivisionError: division by zero".to_owned(), traceback: traceback.to_owned(), printed: String::new() };
         let failure = failure(&Fault::Raised(raised));
         assert_eq!(failure.error.detail(), "Transform error: ZeroDivisionError: division by zero (line 2)");
         assert!(failure.error.chain().contains("in half"));

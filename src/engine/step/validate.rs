@@ -214,7 +214,10 @@ fn policies(step: &Step, found: &mut OfStep<'_>) {
     }
     let routes = matches!(step.work, Work::Evaluator { .. });
     if step.on_error == OnError::Continue && routes && step.next_step_id.is_none() {
-        found.add("on_error", "is `continue`, but without `next_step_id` a failure ends the run as if it were complete; name the step that follows");
+        found.add(
+            "on_error",
+            "is `continue`, but without `next_step_id` a failure ends the run as if it were complete; name the step that follows",
+        );
     }
     if let Work::Human { timeout, .. } = &step.work {
         match timeout {
@@ -234,18 +237,26 @@ fn form(step: &Step, found: &mut OfStep<'_>) {
     match &step.work {
         Work::Unknown => found.add("type", format!("`{}` is no type of step", step.kind)),
         Work::Tool { forced_tool: None } => found.add("forced_tool", "is missing, so nothing is called; name a tool"),
-        Work::Evaluator { routes, .. } if routes.is_empty() => found.add("route_map", "is empty, so there is nothing to choose; name the ways"),
-        Work::Parallel { branches, .. } if branches.iter().all(Vec::is_empty) => found.add("parallel_branches", "is empty; name the branches"),
+        Work::Evaluator { routes, .. } if routes.is_empty() => {
+            found.add("route_map", "is empty, so there is nothing to choose; name the ways")
+        }
+        Work::Parallel { branches, .. } if branches.iter().all(Vec::is_empty) => {
+            found.add("parallel_branches", "is empty; name the branches")
+        }
         Work::Loop { body, until, .. } => {
             if body.is_empty() {
                 found.add("loop_step_ids", "is empty, so nothing is repeated; name the steps of a pass");
             }
             readable("loop_until", until.as_deref(), found);
         }
-        Work::Merge { .. } if step.input_keys.is_empty() => found.add("input_keys", "is empty, so there is nothing to merge; name keys of the state"),
+        Work::Merge { .. } if step.input_keys.is_empty() => {
+            found.add("input_keys", "is empty, so there is nothing to merge; name keys of the state")
+        }
         Work::ExtractJson if step.input_keys.is_empty() => found.add("input_keys", "is empty, so there is no text; name keys of the state"),
         Work::Human { fields, .. } => {
-            let is_named = |key: &str, field: &serde_json::Map<_, serde_json::Value>| field.get(key).and_then(|name| name.as_str()).is_some_and(|name| !name.is_empty());
+            let is_named = |key: &str, field: &serde_json::Map<_, serde_json::Value>| {
+                field.get(key).and_then(|name| name.as_str()).is_some_and(|name| !name.is_empty())
+            };
             for (position, _) in fields.iter().enumerate().filter(|(_, field)| !is_named("name", field) && !is_named("key", field)) {
                 found.add(&format!("human_fields[{position}]"), "has no `name`; give it one");
             }
@@ -331,9 +342,29 @@ mod tests {
         ]);
         let problems = told(json!({"id": "o", "entry_step_id": "i", "steps": steps}));
         let expected = [
-            "i.if_true_step_id", "i.if_condition", "e.retry.on", "e.retry.max_attempts", "e.on_error", "e.route_map", "l.loop_step_ids", "l.loop_until",
-            "h.human_timeout_step_id", "h.human_fields[0]", "t.forced_tool", "x.transform_code", "s.switch_cases", "p.parallel_branches", "j.type",
-            "e.id", "l.id", "h.id", "t.id", "x.id", "s.id", "p.id", "j.id",
+            "i.if_true_step_id",
+            "i.if_condition",
+            "e.retry.on",
+            "e.retry.max_attempts",
+            "e.on_error",
+            "e.route_map",
+            "l.loop_step_ids",
+            "l.loop_until",
+            "h.human_timeout_step_id",
+            "h.human_fields[0]",
+            "t.forced_tool",
+            "x.transform_code",
+            "s.switch_cases",
+            "p.parallel_branches",
+            "j.type",
+            "e.id",
+            "l.id",
+            "h.id",
+            "t.id",
+            "x.id",
+            "s.id",
+            "p.id",
+            "j.id",
         ];
         assert_eq!(problems, expected);
         assert_eq!(told(json!({"id": "o", "steps": [{"id": "a", "type": "end"}]})), [".entry_step_id"]);

@@ -35,7 +35,12 @@ pub(super) fn choose(model: &Model, choice: &Choice, patience: &Patience<'_>) ->
     // `max_by` prefers the last of equals; the first is the fairer default.
     let best = choice.options.iter().zip(&scores).rev().max_by(|(_, one), (_, other)| one.total_cmp(other));
     let (option, _) = best.ok_or_else(|| ModelError::new(Kind::Rejected, "there is no option to choose from"))?;
-    Ok(Chosen { id: option.id.clone(), reasoning: String::new(), scores, usage: Usage { input_tokens: input_tokens as u64, ..Usage::default() } })
+    Ok(Chosen {
+        id: option.id.clone(),
+        reasoning: String::new(),
+        scores,
+        usage: Usage { input_tokens: input_tokens as u64, ..Usage::default() },
+    })
 }
 
 /// Makes what follows "Write a short message about" into tokens, up to where the message begins.

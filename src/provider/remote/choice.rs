@@ -45,7 +45,8 @@ fn request(choice: &Choice) -> ModelRequest {
         instruction => instruction,
     };
     let options: String = choice.options.iter().map(described).collect();
-    let form = r#"Answer with JSON of this form and nothing else: {"reasoning": "<why, in a sentence or two>", "choice": "<id of the option>"}"#;
+    let form =
+        r#"Answer with JSON of this form and nothing else: {"reasoning": "<why, in a sentence or two>", "choice": "<id of the option>"}"#;
     ModelRequest {
         model: choice.model.clone(),
         system: format!("{instruction}\n\nOptions, each with its id:\n{options}\n{form}"),
