@@ -9,8 +9,11 @@ mod images;
 mod intent;
 mod prepare;
 mod prompt;
+mod python_text;
 mod scope;
 mod teller;
+#[cfg_attr(not(test), expect(dead_code, reason = "used by the steps of runs"))]
+mod template;
 mod tool_set;
 mod turn;
 mod turnstile;
