@@ -5,6 +5,8 @@ mod ask;
 mod assist;
 mod chat;
 mod context;
+#[cfg_attr(not(test), expect(dead_code, reason = "used by the steps of runs"))]
+mod extract_json;
 mod images;
 mod intent;
 mod prepare;
