@@ -6,6 +6,8 @@ mod assist;
 mod chat;
 mod context;
 #[cfg_attr(not(test), expect(dead_code, reason = "used by the steps of runs"))]
+mod expression;
+#[cfg_attr(not(test), expect(dead_code, reason = "used by the steps of runs"))]
 mod extract_json;
 mod images;
 mod intent;
