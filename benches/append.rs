@@ -1,10 +1,13 @@
-//! How many turns a second are kept durably, each with a model call recorded, for 1, 8 and 64 callers at once: `cargo bench --bench append`.
+//! How much a second is kept durably for 1, 8 and 64 callers at once: turns, runs of five steps that end at once, and chats, which are runs of
+//! two rows whose last one brings a turn; turns and chats with a model call each. Then how fast 10,000 open runs are claimed.
+//! `cargo bench --bench append`
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use synapse::clock;
 use synapse::error::Result;
-use synapse::store::{ModelCall, NewTurn, Outcome, Store};
+use synapse::store::{Append, FIRST_EPOCH, ModelCall, NewRun, NewTurn, Outcome, PinnedDefinition, RunFacts, RunRow, RunStatus, Store};
 
 /// How long each number of callers is measured.
 const TIME: Duration = Duration::from_secs(3);
@@ -14,17 +17,26 @@ async fn main() -> Result<()> {
     // Beside the build, because the directory for temporary files is often no disk.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(synapse::error::Error::internal)?;
     let store = Store::open(directory.path()).await?;
-    for callers in [1, 8, 64] {
-        for read_first in [false, true] {
-            measure(&store, callers, read_first).await?;
+    for work in [Work::Turns, Work::TurnsAfterHistory, Work::Runs, Work::Chats] {
+        for callers in [1, 8, 64] {
+            measure(&store, callers, work).await?;
         }
     }
-    Ok(())
+    claim().await
 }
 
-async fn measure(store: &Store, callers: usize, read_first: bool) -> Result<()> {
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Turns,
+    TurnsAfterHistory,
+    Runs,
+    Chats,
+}
+
+async fn measure(store: &Store, callers: usize, work: Work) -> Result<()> {
     let start = Instant::now();
-    let tasks: Vec<_> = (0..callers).map(|caller| tokio::spawn(chat(store.clone(), caller, read_first, start + TIME))).collect();
+    let tasks: Vec<_> = (0..callers).map(|caller| tokio::spawn(call(store.clone(), caller, work, start + TIME))).collect();
     let mut waits = Vec::new();
     for task in tasks {
         waits.extend(task.await.map_err(synapse::error::Error::internal)??);
@@ -32,25 +44,90 @@ async fn measure(store: &Store, callers: usize, read_first: bool) -> Result<()> 
     waits.sort_unstable();
     let at = |percent: usize| waits[(waits.len() - 1) * percent / 100];
     let rate = waits.len() as f64 / start.elapsed().as_secs_f64();
-    println!("{callers:>3} callers, history read first: {read_first:<5} {rate:>8.0} turns/s, p50 {:?}, p99 {:?}", at(50), at(99));
+    println!("{:<17} {callers:>3} callers {rate:>8.0}/s, p50 {:?}, p99 {:?}", format!("{work:?}"), at(50), at(99));
     Ok(())
 }
 
-/// Keeps turn after turn, a hundred in each session, and returns how long each took.
-async fn chat(store: Store, caller: usize, read_first: bool, end: Instant) -> Result<Vec<Duration>> {
-    let (sessions, model_calls) = (store.sessions(), store.model_calls());
+/// Does it again and again, a hundred turns in each session, and returns how long each took.
+async fn call(store: Store, caller: usize, work: Work, end: Instant) -> Result<Vec<Duration>> {
     let mut waits = Vec::new();
     while Instant::now() < end {
         let start = Instant::now();
-        let session_id = format!("{caller}-{read_first}-{}", waits.len() / 100);
-        if read_first {
-            sessions.recent(&session_id, "assistant", 200).await?;
+        let session_id = format!("{caller}-{work:?}-{}", waits.len() / 100);
+        if matches!(work, Work::TurnsAfterHistory) {
+            store.sessions().recent(&session_id, "assistant", 200).await?;
         }
-        model_calls.record(model_call(&session_id));
-        sessions.append(turn(session_id)).await?;
+        match work {
+            Work::Turns | Work::TurnsAfterHistory => {
+                store.model_calls().record(model_call(&session_id));
+                store.sessions().append(turn(session_id)).await?;
+            }
+            Work::Runs => drop(store.runs().create(run(RunStatus::Completed, 5)).await?),
+            Work::Chats => chat(&store, session_id).await?,
+        }
         waits.push(start.elapsed());
     }
     Ok(waits)
+}
+
+async fn chat(store: &Store, session_id: String) -> Result<()> {
+    let chat = NewRun { orchestration_id: None, agent_id: Some("assistant".to_owned()), ..run(RunStatus::Running, 1) };
+    let (run_id, facts) = (chat.run_id.clone(), RunFacts { status: RunStatus::Completed, ended_at: Some(clock::now()), ..chat.facts });
+    store.runs().create(chat).await?;
+    store.model_calls().record(model_call(&session_id));
+    let row = RunRow { number: 2, first_event: 3, ..row(1) };
+    let append = Append { run_id, epoch: FIRST_EPOCH, row, facts, progress: true, repeat: None, turn: Some(turn(session_id)) };
+    store.runs().append(append).await.map(drop)
+}
+
+/// Measures how fast the next process takes over what was going on.
+async fn claim() -> Result<()> {
+    const OPEN: usize = 10_000;
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(synapse::error::Error::internal)?;
+    let runs = Store::open(directory.path()).await?.runs();
+    let new = (0..OPEN).map(|_| runs.create(run(RunStatus::Running, 3)));
+    futures_util::future::try_join_all(new).await?;
+    drop(runs);
+    let start = Instant::now();
+    let runs = Store::open(directory.path()).await?.runs();
+    let mut claimed = 0;
+    loop {
+        let some = runs.claim(500).await?;
+        if some.is_empty() {
+            break;
+        }
+        for run in &some {
+            claimed += runs.rows(&run.run_id, 0, 100).await?.len();
+        }
+    }
+    println!("{claimed} open runs claimed and read in {:?}", start.elapsed());
+    Ok(())
+}
+
+fn run(status: RunStatus, steps: usize) -> NewRun {
+    let now = clock::now();
+    let facts =
+        RunFacts { status, wake_at: None, ended_at: status.has_ended().then_some(now), cost: 0.0, input_tokens: 0, output_tokens: 0 };
+    NewRun {
+        run_id: format!("run_{}", clock::ordered_id().simple()),
+        orchestration_id: Some("pipeline".to_owned()),
+        agent_id: None,
+        session_id: None,
+        name: "Pipeline".to_owned(),
+        definition: Some(Arc::new(PinnedDefinition { hash: [7; 32], body: r#"{"id":"pipeline"}"#.repeat(200).into() })),
+        principal: "key".to_owned(),
+        created_at: now,
+        background: false,
+        facts,
+        row: row(steps),
+        repeat: None,
+        turn: None,
+    }
+}
+
+fn row(steps: usize) -> RunRow {
+    let record = r#"{"type":"step_finished","step":"clean","attempt":1,"output":{"title":"Tide table","lines":12},"at":1795000000000}"#;
+    RunRow { number: 1, first_event: 1, events: 2, body: format!("[{}]", vec![record; steps * 2].join(",")) }
 }
 
 fn turn(session_id: String) -> NewTurn {

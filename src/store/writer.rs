@@ -163,19 +163,28 @@ async fn settle(connection: &mut SqliteConnection, group: Vec<Command>) {
     }
 }
 
-/// Makes all changes of a group durable, or none.
+/// Makes all changes of a group durable, or none. The transaction has no object of sqlx: SQLite rolls back by itself where the disk is full,
+/// and sqlx would believe for ever that the transaction goes on.
 async fn commit(connection: &mut SqliteConnection, group: &mut [Command]) -> Result<(), sqlx::Error> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let committed = make(connection, group).await;
+    if committed.is_err() {
+        let _ = sqlx::query("ROLLBACK").execute(connection).await; // fails where SQLite has done so by itself
+    }
+    committed
+}
+
+async fn make(connection: &mut SqliteConnection, group: &mut [Command]) -> Result<(), sqlx::Error> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let calls: Vec<_> = group.iter().filter_map(Command::call).collect();
     if !calls.is_empty() {
-        record(&mut transaction, &calls).await?;
+        record(connection, &calls).await?;
     }
     for command in group {
         if let Command::Make(waiting) = command {
-            waiting.make(&mut transaction).await?;
+            waiting.make(connection).await?;
         }
     }
-    transaction.commit().await
+    sqlx::query("COMMIT").execute(connection).await.map(drop)
 }
 
 impl Command {

@@ -87,12 +87,7 @@ impl RunStore for SqliteRuns {
     }
 
     async fn list(&self, filter: RunFilter<'_>, after: Option<Cursor>, limit: u32) -> Result<RunPage> {
-        let mut query = QueryBuilder::new("SELECT * FROM runs WHERE TRUE");
-        filter.choose(&mut query);
-        if let Some(after) = after {
-            query.push(" AND (created_at, id) < (").push_bind(after.time).push(", ").push_bind(after.id).push(")");
-        }
-        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(i64::from(limit) + 1); // one more tells whether there is a next page
+        let mut query = filter.query("SELECT * FROM runs", after, limit);
         let rows = query.build().fetch_all(&self.readers).await.map_err(failed)?;
         let (more, rows) = (rows.len() > limit as usize, &rows[..rows.len().min(limit as usize)]);
         let next = rows.last().filter(|_| more).map(cursor).transpose().map_err(failed)?;
@@ -135,6 +130,17 @@ impl RunStore for SqliteRuns {
 }
 
 impl RunFilter<'_> {
+    /// Asks for one run more than a page holds, which tells whether there is a next page.
+    fn query(self, select: &'static str, after: Option<Cursor>, limit: u32) -> QueryBuilder<Sqlite> {
+        let mut query = QueryBuilder::new(select);
+        self.choose(query.push(" WHERE TRUE"));
+        if let Some(after) = after {
+            query.push(" AND (created_at, id) < (").push_bind(after.time).push(", ").push_bind(after.id).push(")");
+        }
+        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(i64::from(limit) + 1);
+        query
+    }
+
     /// Adds the conditions that are asked for, and no others, so that the index of each is used.
     fn choose(self, query: &mut QueryBuilder<Sqlite>) {
         if let Some(orchestration) = self.orchestration_id {
@@ -238,4 +244,31 @@ fn fits(row: &RunRow) -> Result<()> {
     }
     let detail = format!("a step has {} bytes to keep, and {ROW_BYTES} are the most; let it put out less", row.body.len());
     Err(Error::new(Reason::TooLarge, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::store::sqlite::open_writer;
+
+    #[rstest]
+    #[case::all(RunFilter::default(), "runs_by_time")]
+    #[case::orchestration(RunFilter { orchestration_id: Some("x"), ..RunFilter::default() }, "runs_of_orchestration_by_time")]
+    #[case::chats(RunFilter { kind: Some(RunKind::Chat), ..RunFilter::default() }, "runs_of_orchestration_by_time")]
+    #[case::orchestrations(RunFilter { kind: Some(RunKind::Orchestration), ..RunFilter::default() }, "runs_of_orchestrations_by_time")]
+    #[case::agent(RunFilter { agent_id: Some("a"), ..RunFilter::default() }, "runs_of_agent_by_time")]
+    #[case::status(RunFilter { status: Some(RunStatus::Failed), ..RunFilter::default() }, "runs_of_status_by_time")]
+    #[case::time(RunFilter { created_before: Some(Timestamp::UNIX_EPOCH), ..RunFilter::default() }, "runs_by_time")]
+    #[tokio::test]
+    async fn every_list_is_read_from_an_index_in_its_order(#[case] filter: RunFilter<'_>, #[case] index: &str) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut database = open_writer(directory.path()).await.unwrap();
+        for after in [None, Some(Cursor { time: 1, id: 1 })] {
+            let plan = filter.query("EXPLAIN QUERY PLAN SELECT * FROM runs", after, 10).build().fetch_all(&mut database).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            assert!(plan.len() == 1 && plan[0].contains(&format!("INDEX {index}")), "{plan:?}");
+        }
+    }
 }

@@ -386,8 +386,10 @@ pub(crate) async fn long_logs_are_purged_in_small_bites(open: impl AsyncFn() -> 
     let runs = open().await;
     for run_id in ["a", "b", "c"] {
         begin(&runs, run(run_id)).await;
-        let rows = (2..=1100).map(|number| runs.append(append(run_id, number, RunStatus::Running)));
-        assert!(join_all(rows).await.into_iter().all(|appended| appended.unwrap() == Appended::Done));
+        for group in (2..=1100).collect::<Vec<_>>().chunks(28) {
+            let rows = group.iter().map(|number| runs.append(append(run_id, *number, RunStatus::Running)));
+            assert!(join_all(rows).await.into_iter().all(|appended| appended.unwrap() == Appended::Done));
+        }
         assert_eq!(runs.append(append(run_id, 1101, RunStatus::Failed)).await.unwrap(), Appended::Done);
     }
     assert_eq!(runs.purge(at(10), 0, 10).await.unwrap(), 1);
