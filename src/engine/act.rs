@@ -62,6 +62,8 @@ impl Engine {
             let (tool_name, call_id) = (call.name.clone(), call.id.clone());
             teller.tell(Event::ToolExecution(ToolExecution { tool_name, args: Some(args), call_id, delegate: None })).await?;
         }
+        // A crash from here on leaves a trace of what was about to happen.
+        teller.kept().await?;
         let make =
             |(place, call): (usize, &'a ToolCall)| self.make(turn, place, call, turn.effects.id(&call.name, &call.arguments)).boxed();
         let calls: Vec<BoxFuture<'_, Made>> = calls.iter().enumerate().map(make).collect();

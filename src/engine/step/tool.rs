@@ -104,6 +104,7 @@ async fn call(
     let args = Some(JsonObject(arguments.as_object().cloned().unwrap_or_default()));
     let (name, id) = (tool_name.clone(), call_id.clone());
     attempt.teller.tell(Event::ToolExecution(ToolExecution { tool_name, args, call_id, delegate: None })).await?;
+    attempt.teller.kept().await?;
     let idempotency_id = effects.id(&name, &arguments);
     let call = ToolCall { id: id.clone(), name: name.clone(), arguments, signatures: Vec::new() };
     let deadline = attempt.scope.end(attempt.engine.tool_time).min(attempt.deadline);
