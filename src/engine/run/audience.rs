@@ -118,11 +118,6 @@ impl Live {
             runs.remove(run_id);
         }
     }
-
-    /// Returns how many runs work.
-    pub(crate) fn working(&self) -> usize {
-        lock(&self.runs).values().filter(|entry| entry.driver.is_some()).count()
-    }
 }
 
 impl Audience {

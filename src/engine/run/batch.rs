@@ -67,7 +67,9 @@ impl Cargo {
     /// Answers the callers and lets the workers go on. Whoever left does not matter.
     pub(super) fn tell_callers(self) {
         self.replies.into_iter().for_each(|(reply, after)| drop(reply.send(Ok(after))));
-        self.kept.into_iter().for_each(|kept| drop(kept.send(())));
+        for kept in self.kept {
+            let _ = kept.send(());
+        }
     }
 }
 

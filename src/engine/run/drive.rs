@@ -29,6 +29,7 @@ use crate::engine::step::{self, Alone, Attempt, Done, Failure, FailureKind, Plac
 use crate::engine::teller::{self, Said};
 use crate::engine::{Engine, expression};
 use crate::error::{Error, Reason, Result};
+use crate::metrics::Present;
 use crate::store::{Repeat, RunStatus};
 
 /// The most records of one row.
@@ -99,6 +100,7 @@ pub(crate) struct Driver {
     failed: Option<(&'static str, String)>,
     /// Nothing is to be done any more, whatever the state says.
     lost: bool,
+    _working: Present,
 }
 
 impl Driver {
@@ -129,6 +131,7 @@ impl Driver {
             patience: None,
             failed: None,
             lost: false,
+            _working: engine.metrics.run(),
         }
     }
 
@@ -530,6 +533,8 @@ impl Driver {
         self.record(Record::Ended { at: now(), outcome, error, reason });
         self.batch.items.push(Item::End);
         self.batch.progress = true;
+        let kind = if self.state.began.chat.is_some() { "chat" } else { "orchestration" };
+        self.engine.metrics.run_ended(kind, outcome.name());
         self.works.clear();
         self.handles.clear();
     }

@@ -170,15 +170,6 @@ pub(crate) struct Past {
 }
 
 impl State {
-    /// Folds records in their order.
-    pub(crate) fn fold<'a>(graph: &Graph, records: impl IntoIterator<Item = &'a Record>) -> Self {
-        let mut state = Self::default();
-        for record in records {
-            state.apply(graph, record);
-        }
-        state
-    }
-
     /// Takes in what happened.
     pub(crate) fn apply(&mut self, graph: &Graph, record: &Record) {
         match record {
