@@ -2,6 +2,7 @@
 //! wait for the disk is what costs: one wait serves everybody.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -37,6 +38,9 @@ pub(super) trait Change: Send + Sync + 'static {
     fn make(&self, connection: &mut SqliteConnection) -> impl Future<Output = Result<Self::Answer, sqlx::Error>> + Send;
 }
 
+/// Writes 64 KiB of nothing, to see whether the disk takes as much as a small run.
+struct Trial;
+
 /// Nothing; its answer says that everything before it is durable.
 pub(super) struct Nothing;
 
@@ -64,6 +68,8 @@ struct Asked<C: Change> {
 pub(super) struct Writer {
     commands: mpsc::Sender<Command>,
     overflow: Arc<Semaphore>,
+    /// Whether the disk has refused something since it was last tried.
+    refused: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Command {
@@ -76,8 +82,9 @@ impl Writer {
     /// Starts the task.
     pub(super) fn start(connection: SqliteConnection) -> Self {
         let (sender, commands) = mpsc::channel(QUEUE);
-        tokio::spawn(run(connection, commands));
-        Self { commands: sender, overflow: Arc::new(Semaphore::new(OVERFLOW)) }
+        let refused = Arc::<AtomicBool>::default();
+        tokio::spawn(run(connection, commands, refused.clone()));
+        Self { commands: sender, overflow: Arc::new(Semaphore::new(OVERFLOW)), refused }
     }
 
     /// Makes a change and returns, once it is durable, its answer.
@@ -87,6 +94,15 @@ impl Writer {
         let command = Command::Make(Box::new(Asked { change, answer: None, caller }));
         self.commands.send(command).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
+    }
+
+    /// Fails where the disk refuses to be written: where it has refused something, it is tried.
+    pub(super) async fn check(&self) -> Result<()> {
+        if self.refused.load(Ordering::Acquire) {
+            self.write(Trial).await?;
+            self.refused.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Adds a model call that nobody waits for. Where the queue is full, a task waits for room.
@@ -112,6 +128,14 @@ impl Change for Nothing {
     }
 }
 
+impl Change for Trial {
+    type Answer = ();
+
+    async fn make(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        sqlx::query("INSERT OR REPLACE INTO trials VALUES (1, zeroblob(65536))").execute(connection).await.map(drop)
+    }
+}
+
 impl<C: Change> Waiting for Asked<C> {
     fn make<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async {
@@ -131,7 +155,7 @@ impl<C: Change> Waiting for Asked<C> {
     }
 }
 
-async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Command>) {
+async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Command>, refused: Arc<AtomicBool>) {
     let mut group = Vec::with_capacity(GROUP);
     while commands.recv_many(&mut group, GROUP).await > 0 {
         if group.iter().all(|command| matches!(command, Command::Record(_))) {
@@ -139,7 +163,7 @@ async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Comm
             let room = GROUP - group.len();
             let _ = timeout(LINGER, commands.recv_many(&mut group, room)).await;
         }
-        settle(&mut connection, std::mem::replace(&mut group, Vec::with_capacity(GROUP))).await;
+        settle(&mut connection, std::mem::replace(&mut group, Vec::with_capacity(GROUP)), &refused).await;
     }
     if let Err(error) = connection.close().await {
         tracing::error!(%error, "closing the database failed; the next start repairs it");
@@ -147,7 +171,7 @@ async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Comm
 }
 
 /// Commits a group and tells every caller. A group that fails is halved, until what fails stands alone and fails nobody else.
-async fn settle(connection: &mut SqliteConnection, group: Vec<Command>) {
+async fn settle(connection: &mut SqliteConnection, group: Vec<Command>, refused: &AtomicBool) {
     let mut groups = vec![group];
     while let Some(mut group) = groups.pop() {
         let durable = commit(connection, &mut group).await;
@@ -157,6 +181,9 @@ async fn settle(connection: &mut SqliteConnection, group: Vec<Command>) {
             continue;
         }
         let mut durable = durable.map_err(failed);
+        if durable.as_ref().is_err_and(|error| error.reason() == Reason::Unavailable) {
+            refused.store(true, Ordering::Release);
+        }
         for command in group {
             command.tell(std::mem::replace(&mut durable, Ok(())));
         }
@@ -224,7 +251,7 @@ mod tests {
     }
 
     /// Puts turns into a queue that no task reads yet.
-    async fn queue<'a>(questions: &[&str]) -> (mpsc::Receiver<Command>, Vec<oneshot::Receiver<Result<()>>>) {
+    async fn queue(questions: &[&str]) -> (mpsc::Receiver<Command>, Vec<oneshot::Receiver<Result<()>>>) {
         let (sender, commands) = mpsc::channel(QUEUE);
         let mut answers = Vec::new();
         for question in questions {
@@ -261,7 +288,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (commands, mut answers) = queue(&["1", "2", "3"]).await;
         drop(answers.pop()); // a caller that leaves
-        run(open_writer(directory.path()).await.unwrap(), commands).await;
+        run(open_writer(directory.path()).await.unwrap(), commands, Arc::default()).await;
         for answered in answers {
             answered.await.unwrap().unwrap();
         }
@@ -275,7 +302,7 @@ mod tests {
         let (commands, answers) = queue(&["1", &large, "2", "3", &large, "4"]).await;
         let mut connection = open_writer(directory.path()).await.unwrap();
         sqlx::raw_sql("PRAGMA max_page_count = 60").execute(&mut connection).await.unwrap();
-        run(connection, commands).await;
+        run(connection, commands, Arc::default()).await;
         let mut refused = Vec::new();
         for (place, answered) in answers.into_iter().enumerate() {
             if let Err(error) = answered.await.unwrap() {
