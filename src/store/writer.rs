@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::model_calls::{ModelCall, record};
-use super::sqlite::failed;
+use super::sqlite::{failed, fails_all};
 use crate::error::{Error, Reason, Result};
 
 /// Commands that may wait; more callers wait for room.
@@ -170,37 +170,47 @@ async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Comm
     }
 }
 
-/// Commits a group and tells every caller. A group that fails is halved, until what fails stands alone and fails nobody else.
+/// Commits a group and tells every caller. Where it may be the fault of one of them, a group that fails is halved, until what fails stands
+/// alone and fails nobody else.
 async fn settle(connection: &mut SqliteConnection, group: Vec<Command>, refused: &AtomicBool) {
     let mut groups = vec![group];
     while let Some(mut group) = groups.pop() {
         let durable = commit(connection, &mut group).await;
-        if durable.is_err() && group.len() > 1 {
+        if group.len() > 1 && durable.as_ref().is_err_and(|error| !fails_all(error)) {
             let second = group.split_off(group.len() / 2);
             groups.extend([second, group]);
             continue;
         }
-        let mut durable = durable.map_err(failed);
+        let durable = durable.map_err(failed);
         if durable.as_ref().is_err_and(|error| error.reason() == Reason::Unavailable) {
             refused.store(true, Ordering::Release);
         }
-        for command in group {
-            command.tell(std::mem::replace(&mut durable, Ok(())));
-        }
+        tell(group, &durable);
+    }
+}
+
+/// Tells every caller of a group what became of it, and the log why.
+fn tell(group: Vec<Command>, durable: &Result<()>) {
+    if let Err(error) = durable {
+        tracing::error!(cause = error.chain(), changes = group.len(), "writing to the database failed: {error}");
+    }
+    for command in group {
+        let Command::Make(waiting) = command else { continue };
+        waiting.tell(durable.as_ref().copied().map_err(|error| Error::new(error.reason(), error.detail())));
     }
 }
 
 /// Makes all changes of a group durable, or none. The transaction has no object of sqlx: SQLite rolls back by itself where the disk is full,
 /// and sqlx would believe for ever that the transaction goes on.
 async fn commit(connection: &mut SqliteConnection, group: &mut [Command]) -> Result<(), sqlx::Error> {
-    let committed = make(connection, group).await;
+    let committed = make_all(connection, group).await;
     if committed.is_err() {
         let _ = sqlx::query("ROLLBACK").execute(connection).await; // fails where SQLite has done so by itself
     }
     committed
 }
 
-async fn make(connection: &mut SqliteConnection, group: &mut [Command]) -> Result<(), sqlx::Error> {
+async fn make_all(connection: &mut SqliteConnection, group: &mut [Command]) -> Result<(), sqlx::Error> {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let calls: Vec<_> = group.iter().filter_map(Command::call).collect();
     if !calls.is_empty() {
@@ -217,14 +227,6 @@ async fn make(connection: &mut SqliteConnection, group: &mut [Command]) -> Resul
 impl Command {
     fn call(&self) -> Option<&ModelCall> {
         if let Self::Record(call) = self { Some(call) } else { None }
-    }
-
-    fn tell(self, durable: Result<()>) {
-        match (self, durable) {
-            (Self::Make(waiting), durable) => waiting.tell(durable),
-            (Self::Record(_), Err(error)) => tracing::error!(cause = error.chain(), "a model call is not recorded: {error}"),
-            (Self::Record(_), Ok(())) => {}
-        }
     }
 }
 
