@@ -62,9 +62,9 @@ impl Engine {
             let (tool_name, call_id) = (call.name.clone(), call.id.clone());
             teller.tell(Event::ToolExecution(ToolExecution { tool_name, args: Some(args), call_id, delegate: None })).await?;
         }
-        let make =
+        let begin =
             |(place, call): (usize, &'a ToolCall)| self.make(turn, place, call, turn.effects.id(&call.name, &call.arguments)).boxed();
-        let calls: Vec<BoxFuture<'_, Made>> = calls.iter().enumerate().map(make).collect();
+        let calls: Vec<BoxFuture<'_, Made>> = calls.iter().enumerate().map(begin).collect();
         let (finished, mut results) = mpsc::unbounded_channel();
         // While a slow reader is told one result, the other calls go on.
         let run = async {

@@ -110,7 +110,7 @@ impl Engine {
             messages = earlier.into_iter().flat_map(said).collect();
         }
         messages.push(Message { images: chat.images.clone(), ..Message::text(Role::User, message.clone()) });
-        let chain = Chain::new(chat.agent.clone());
+        let chain = Chain::new(chat.agent.clone(), None);
         let turn = Box::pin(self.turn(scope.clone(), chain, None, messages, teller)).await?;
         let model_name = turn.model_name.clone();
         teller.tell(turn::thinking()).await?;
