@@ -135,7 +135,7 @@ fn pass(item: &Value) -> Option<(u64, &Value)> {
 fn again(place: &Place<'_>) -> Option<String> {
     let runs: Vec<usize> = place.state.history.iter().enumerate().filter(|(_, past)| is_run(past, place.step)).map(|(at, _)| at).collect();
     let pass = place.pass.filter(|(number, _)| *number > 1);
-    let last = *runs.last().filter(|_| !runs.is_empty())?;
+    let last = *runs.last()?;
     let mut lines = vec![match pass {
         Some((number, all)) => format!("# This step runs again: pass {number} of at most {all} of a loop"),
         None => format!("# This step runs again: run {}", runs.len() + 1),
