@@ -137,7 +137,7 @@ impl Engine {
         }
         let images = chat.images.iter().map(|image| Image { media_type: image.media_type.clone(), base64: image.base64.clone() }).collect();
         messages.push(Message { images, ..Message::text(Role::User, message.clone()) });
-        let chain = Chain::new(agent);
+        let chain = Chain::new(agent, Some(attempt.effect_id.clone()));
         let turn = Box::pin(self.turn(scope.clone(), chain, None, messages, &attempt.teller)).await.map_err(failed)?;
         let model = turn.model_name.clone();
         let taken = self.take(turn, &mut attempt.teller).await;

@@ -24,6 +24,7 @@ pub(super) async fn call(client: &Client, rpc: &str, body: Value) -> Outcome {
             outcome(OrchestrationServiceClient::new(channel).list_orchestrations(request(client, body)).await).part("orchestrations")
         }
         "GetOrchestration" => outcome(OrchestrationServiceClient::new(channel).get_orchestration(request(client, body)).await),
+        "ValidateOrchestration" => outcome(OrchestrationServiceClient::new(channel).validate_orchestration(request(client, body)).await),
         "ListSessions" => outcome(SessionServiceClient::new(channel).list_sessions(request(client, body)).await),
         "GetSession" => outcome(SessionServiceClient::new(channel).get_session(request(client, body)).await),
         "DeleteSession" => outcome(SessionServiceClient::new(channel).delete_session(request(client, body)).await),

@@ -354,8 +354,7 @@ impl Driver {
         let effect_id = format!("{}/{}/{}/{times}", began.run_id, open.frame, open.step);
         let scope = Scope::new(self.engine.definitions.current(), began.session_id.clone(), self.engine.model_time)
             .until(self.patience)
-            .with_budget(self.budget.clone())
-            .with_effect_id(effect_id.clone());
+            .with_budget(self.budget.clone());
         let deadline = match began.chat {
             Some(_) => Instant::now() + NEVER, // every model call and every tool of a chat has a limit of its own
             None => Instant::now() + self.time_of(&step),

@@ -9,6 +9,8 @@ mod human;
 mod if_else;
 mod llm;
 mod merge;
+#[cfg(test)]
+mod performing;
 mod print;
 mod prompt;
 mod switch;
@@ -297,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_decides_nothing_is_left_to_others_and_what_is_no_step_fails() {
-        let flow = orchestration(json!([
+        let flow = orchestration(&json!([
             {"id": "a", "type": "agent"}, {"id": "h", "type": "human"}, {"id": "l", "type": "loop"}, {"id": "e", "type": "end"}, {"id": "j", "type": "jump"},
         ]));
         let decide = |id: &str| decide(flow.step(id).unwrap(), &flow, &state(json!({})));
@@ -309,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_result_that_is_too_large_is_refused() {
-        let flow = orchestration(json!([{"id": "p", "type": "print", "print_content": "{state.a}{state.b}"}]));
+        let flow = orchestration(&json!([{"id": "p", "type": "print", "print_content": "{state.a}{state.b}"}]));
         let printed = |bytes: usize| decide(flow.step("p").unwrap(), &flow, &state(json!({"a": "x".repeat(bytes), "b": "y"}))).unwrap();
         assert!(printed(OUTPUT_BYTES - 3).is_ok(), "two quotes belong to it");
         assert!(printed(OUTPUT_BYTES).unwrap_err().error.detail().starts_with("the result of step `p` has 2097155 bytes"));
