@@ -33,7 +33,7 @@ impl Engine {
     /// Finds the model of an agent; null, empty and `default` mean that of the settings.
     pub(super) fn model_of(&self, agent: &Agent, settings: &Settings) -> Result<NamedModel> {
         if agent.kind == "orchestrator" {
-            let detail = format!("agent `{}` runs an orchestration, which this server cannot do yet; choose another agent", agent.id);
+            let detail = format!("agent `{}` runs an orchestration and takes no turns itself; choose another agent", agent.id);
             return Err(Error::new(Reason::FailedPrecondition, detail));
         }
         self.model_named(agent.model.as_deref(), settings)

@@ -363,8 +363,6 @@ impl Driver {
             engine: self.engine.clone(),
             graph: self.graph.clone(),
             state: Arc::new(self.state.scopes.get(&frame.scope)?.clone()),
-            run_id: began.run_id.clone(),
-            number: open.attempt,
             pass: self.pass_of(open.frame),
             effect_id,
             scope: Arc::new(scope),

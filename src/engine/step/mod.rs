@@ -53,10 +53,6 @@ pub(super) struct Attempt {
     pub step: Arc<Step>,
     /// The orchestration that the step stands in, with its state and history, as they are when the step begins.
     pub state: Arc<ScopeState>,
-    /// The run.
-    pub run_id: String,
-    /// Which attempt it is, from 1.
-    pub number: u32,
     /// The pass of the loop around, from 1, and how many there will be; nothing outside of loops.
     pub pass: Option<(u32, u32)>,
     /// The same for every attempt of this execution, for tools that can tell a repetition.
