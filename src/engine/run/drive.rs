@@ -488,9 +488,7 @@ impl Driver {
     /// Decides about a loop whose pass is over.
     fn pass(&mut self, execution: u32) {
         let Some((frame, step)) = self.stands(execution) else { return };
-        let (Work::Loop { count, until, .. }, Some(Holds::Passes(passes))) =
-            (&step.work, self.state.open.get(&execution).map(|open| open.holds.clone()))
-        else {
+        let (Work::Loop { count, until, .. }, Some(Holds::Passes(passes))) = (&step.work, self.state.open.get(&execution).map(|open| &open.holds)) else {
             return;
         };
         let mut over = passes.broken || passes.iteration >= *count;

@@ -369,9 +369,10 @@ impl State {
 
     /// Begins the next pass of a loop.
     fn pass(&mut self, graph: &Graph, execution: u32) {
-        let Some(open) = self.open.get(&execution).cloned() else { return };
+        let Some(step) = self.step_of(graph, execution).cloned() else { return };
+        let Some(open) = self.open.get_mut(&execution) else { return };
         let Some(scope) = self.frames.get(&open.frame).map(|frame| frame.scope) else { return };
-        let (Some(step), Holds::Passes(mut passes)) = (self.step(graph, scope, &open.step).cloned(), open.holds) else { return };
+        let Holds::Passes(mut passes) = std::mem::replace(&mut open.holds, Holds::Work) else { return };
         self.collect(graph, scope, &step, &mut passes);
         passes.iteration += 1;
         self.close_frames(execution);

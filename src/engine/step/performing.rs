@@ -3,25 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::fixture::state;
-use super::{Attempt, Done, Failure, FailureKind, perform};
+use super::{Alone, Attempt, Done, Failure, FailureKind, perform};
 use crate::config::Config;
 use crate::definition::{agents, orchestrations};
-use crate::engine::run::{Graph, Lead, Pinned, Told};
+use crate::engine::run::{Graph, Lead, Live, Logs, Note, Pinned, Told};
 use crate::engine::scope::Scope;
-use crate::engine::{Engine, Turnstile, teller};
+use crate::engine::teller::{self, Teller, What};
+use crate::engine::{Engine, Turnstile};
 use crate::metrics::Metrics;
 use crate::provider::Models;
 use crate::python::{Python, own_program};
 use crate::store::{DefinitionFiles, Store, Vault};
 use crate::tool::Toolbox;
-use crate::wire::v1::chat_event::Event;
 
 async fn engine(directory: &TempDir, scripts: Value) -> Arc<Engine> {
     let data_dir = directory.path().to_string_lossy().into_owned();
@@ -40,6 +39,10 @@ async fn engine(directory: &TempDir, scripts: Value) -> Arc<Engine> {
         python,
         models: Models::new(&config, None),
         metrics: Metrics::default(),
+        logs: Logs::new(store.runs()),
+        live: Arc::new(Live::default()),
+        step_time: Duration::from_secs(10),
+        run_time: Duration::from_secs(10),
         model_time: Duration::from_secs(10),
         tool_time: Duration::from_secs(10),
         stop: CancellationToken::new(),
@@ -49,7 +52,7 @@ async fn engine(directory: &TempDir, scripts: Value) -> Arc<Engine> {
 }
 
 /// Performs the step `s`, and returns what it came to with all events but text.
-async fn performed(scripts: Value, step: Value, values: Value) -> (Result<Done, Failure>, Vec<Event>) {
+async fn performed(scripts: Value, step: Value, values: Value) -> (Result<Done, Failure>, Vec<Note>) {
     let directory = tempfile::tempdir().unwrap();
     let engine = engine(&directory, scripts).await;
     let mut step = step;
@@ -61,25 +64,28 @@ async fn performed(scripts: Value, step: Value, values: Value) -> (Result<Done, 
         agents: vec![(*agents(&agent).unwrap().0[0]).clone()],
     };
     let graph = Arc::new(Graph::new(pinned));
-    let (teller, mut events, _gone) = teller::channel(CancellationToken::new());
-    let scope = Scope::new(engine.definitions.current(), "orch_r".to_owned(), engine.model_time, None);
+    let (mouth, mut said) = teller::mailbox();
+    let scope = Scope::new(engine.definitions.current(), "orch_r".to_owned(), engine.model_time);
     let attempt = Attempt {
         step: graph.flow("w").unwrap().step("s").unwrap().clone(),
         graph,
         engine,
         state: Arc::new(state(values)),
-        run_id: "r".to_owned(),
-        number: 1,
         pass: None,
         effect_id: "r/1".to_owned(),
         scope: Arc::new(scope),
-        teller,
+        teller: Teller::new(mouth, 1),
+        alone: Alone::default(),
         deadline: Instant::now() + Duration::from_secs(10),
     };
     let listen = async {
         let mut told = Vec::new();
-        while let Some(event) = events.next().await {
-            told.extend(event.unwrap().event.filter(|event| !matches!(event, Event::TextDelta(_))));
+        while let Some(said) = said.recv().await {
+            match said.what {
+                What::Note(note) => told.push(note),
+                What::Hint(_) => {}
+                What::Kept(kept) => kept.send(()).unwrap(),
+            }
         }
         told
     };
@@ -135,14 +141,14 @@ async fn a_tool_step_is_told_its_mistakes_until_it_succeeds() {
     let (done, events) = performed(json!({"it": script}), json!({"type": "tool", "forced_tool": "vault_write"}), json!({})).await;
     let output = done.unwrap().output.unwrap();
     assert!(output.as_str().unwrap().starts_with("`a.txt` was written"), "{output}");
-    let [Event::ToolExecution(_), Event::ToolResult(first), Event::ToolExecution(second), Event::ToolResult(last)] = events.as_slice()
+    let [Note::ToolExecution { .. }, Note::ToolResult { preview: first, .. }, Note::ToolExecution { args: second, .. }, Note::ToolResult { preview: last, call_id, .. }] = events.as_slice()
     else {
         panic!("two calls: {events:?}")
     };
-    assert!(first.preview.starts_with("Error: the arguments of `vault_write`") && first.preview.contains("content"), "{}", first.preview);
-    let told = &second.args.as_ref().unwrap().0["content"];
+    assert!(first.starts_with("Error: the arguments of `vault_write`") && first.contains("content"), "{}", first);
+    let told = &second["content"];
     assert!(told.as_str().unwrap().contains("do not keep its schema"), "the model heard what was wrong: {told}");
-    assert_eq!((last.call_id.as_str(), output.as_str()), ("call_2", Some(last.preview.as_str())));
+    assert_eq!((call_id.as_str(), output.as_str()), ("call_2", Some(last.as_str())));
 }
 
 #[tokio::test]
@@ -179,8 +185,8 @@ async fn an_agent_step_takes_a_turn_and_hands_out_what_its_conversation_keeps() 
     let turn = done.turn.unwrap();
     assert_eq!((turn.session_id.as_str(), turn.agent_id.as_str(), turn.model.as_str()), ("orch_r", "a", "scripted.other"));
     assert_eq!((turn.user.as_str(), turn.assistant.as_str()), ("Tell the time, Bo", "done"));
-    assert!(matches!(events[0], Event::LlmThought(_)), "that the first round begins is told by others: {events:?}");
-    assert_eq!(events.iter().filter(|event| matches!(event, Event::Thinking(_))).count(), 1);
+    assert!(matches!(events[0], Note::Thought { .. }), "that the first round begins is told by others: {events:?}");
+    assert_eq!(events.iter().filter(|event| matches!(event, Note::Thinking { .. })).count(), 1);
 }
 
 #[tokio::test]
