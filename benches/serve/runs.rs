@@ -79,11 +79,7 @@ fn define(data_dir: &Path) -> io::Result<()> {
         orchestration("three", "a", vec![llm("a", "b"), llm("b", "c"), llm("c", "")]),
         orchestration("paused", "a", vec![print("a", "b"), step("b", "human", "", json!({"human_prompt": "go on?"}))]),
         orchestration("working", "a", vec![step("a", "llm", "", json!({"prompt_template": "x", "model": "scripted.slow"}))]),
-        orchestration(
-            "long",
-            "a",
-            vec![step("a", "loop", "", json!({"loop_count": PASSES, "loop_step_ids": ["b"]})), print("b", "")],
-        ),
+        orchestration("long", "a", vec![step("a", "loop", "", json!({"loop_count": PASSES, "loop_step_ids": ["b"]})), print("b", "")],),
     ]);
     fs::write(data_dir.join("orchestrations.json"), orchestrations.to_string())?;
     let slow = json!({"text": "late", "delay_ms": 600_000});

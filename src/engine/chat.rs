@@ -107,7 +107,8 @@ impl Engine {
         let id = agent.orchestration_id.clone().unwrap_or_default();
         let found = definitions.orchestrations.iter().find(|orchestration| orchestration.id == id);
         let orchestration = found.ok_or_else(|| {
-            let detail = format!("agent `{}` runs orchestration `{id}`, which does not exist; name one in its `orchestration_id`", agent.id);
+            let detail =
+                format!("agent `{}` runs orchestration `{id}`, which does not exist; name one in its `orchestration_id`", agent.id);
             Error::new(Reason::FailedPrecondition, detail)
         })?;
         let message = self.vault.expand(&message).await?;
@@ -165,10 +166,10 @@ impl Engine {
     pub async fn watch_chat(self: &Arc<Self>, request: WatchChatRequest, last_event_id: Option<u64>) -> Result<ChatEvents> {
         let after = request.after.filter(|after| *after > 0).or(last_event_id).unwrap_or_default();
         let summary = self.known_chat(&request.run_id).await?;
-        self.chat_events(&summary, after)
+        Ok(self.chat_events(&summary, after))
     }
 
-    fn chat_events(&self, summary: &RunSummary, after: u64) -> Result<ChatEvents> {
+    fn chat_events(&self, summary: &RunSummary, after: u64) -> ChatEvents {
         let orchestrated = summary.kind() == RunKind::Orchestration;
         let watch = self.watch(&summary.run_id, after, if orchestrated { Until::Rest } else { Until::End }, false);
         let facade = orchestrated.then(|| {
@@ -179,7 +180,7 @@ impl Engine {
             let session_id = summary.session_id.clone().unwrap_or_default();
             Box::new(Facade { agent_id, agent_name, session_id, ready: VecDeque::new() })
         });
-        Ok(ChatEvents { watch, caller: None, facade, over: false })
+        ChatEvents { watch, caller: None, facade, over: false }
     }
 
     /// Returns how a chat came out, or that it goes on.
@@ -194,7 +195,7 @@ impl Engine {
             ..ChatResponse::default()
         };
         match summary.facts.status {
-            RunStatus::Completed | RunStatus::Paused => self.chat_events(&summary, 0)?.outcome().await,
+            RunStatus::Completed | RunStatus::Paused => self.chat_events(&summary, 0).outcome().await,
             _ => Ok(standing),
         }
     }
@@ -288,7 +289,8 @@ impl ChatEvents {
 
     /// Folds the events into the chat's answer: the sync call is the outcome of the very stream.
     pub async fn outcome(mut self) -> Result<ChatResponse> {
-        let mut answer = ChatResponse { run_id: self.run_id().to_owned(), status: v1::RunStatus::Completed.into(), ..ChatResponse::default() };
+        let mut answer =
+            ChatResponse { run_id: self.run_id().to_owned(), status: v1::RunStatus::Completed.into(), ..ChatResponse::default() };
         let mut complete = false;
         while let Some(event) = self.next().await? {
             match event.event {

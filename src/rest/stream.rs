@@ -1,6 +1,7 @@
 //! A stream of events as server-sent events (WHATWG HTML, section 9.2): one `data:` line a frame, its `id:` above it, and a comment when it is quiet.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -91,15 +92,20 @@ impl<E: Serialize + StreamEvent, S: Stream<Item = Result<E, Status>>> Stream for
 /// because the server stops asks to come again.
 fn frame<E: Serialize + StreamEvent>(event: Result<E, Status>, frames: &mut Vec<u8>) {
     match event {
-        Ok(event) => match ascii::to_vec(&event) {
-            Ok(json) => {
-                if event.event_id() > 0 {
-                    frames.extend_from_slice(format!("id: {}\n", event.event_id()).as_bytes());
-                }
-                [b"data: ", json.as_slice(), b"\n\n"].iter().for_each(|part| frames.extend_from_slice(part));
+        Ok(event) => {
+            let before = frames.len();
+            if event.event_id() > 0 {
+                let _ = write!(frames, "id: {}\n", event.event_id()); // a vector takes everything
             }
-            Err(error) => tracing::error!(%error, "an event cannot be written"),
-        },
+            frames.extend_from_slice(b"data: ");
+            match ascii::write(frames, &event) {
+                Ok(()) => frames.extend_from_slice(b"\n\n"),
+                Err(error) => {
+                    frames.truncate(before);
+                    tracing::error!(%error, "an event cannot be written");
+                }
+            }
+        }
         Err(status) if status.code() == Code::Unavailable => frames.extend_from_slice(COME_AGAIN),
         Err(status) => tracing::error!(%status, "a stream broke off"),
     }

@@ -139,7 +139,9 @@ impl Owner {
             let new = NewRun { facts, row, turn, ..new };
             return Flight { landing: begin(store, new, begun).boxed(), cargo, append: None };
         }
-        let Self::Holder(epoch) = *self else { return Flight { landing: std::future::ready(Landed::Refused).boxed(), cargo, append: None } };
+        let Self::Holder(epoch) = *self else {
+            return Flight { landing: std::future::ready(Landed::Refused).boxed(), cargo, append: None };
+        };
         let append = Append { run_id: log.run_id.clone(), epoch, row, facts, progress, repeat, turn };
         Flight { landing: write(store.clone(), append.clone()).boxed(), cargo, append: Some((store, append)) }
     }

@@ -141,7 +141,12 @@ async fn a_tool_step_is_told_its_mistakes_until_it_succeeds() {
     let (done, events) = performed(json!({"it": script}), json!({"type": "tool", "forced_tool": "vault_write"}), json!({})).await;
     let output = done.unwrap().output.unwrap();
     assert!(output.as_str().unwrap().starts_with("`a.txt` was written"), "{output}");
-    let [Note::ToolExecution { .. }, Note::ToolResult { preview: first, .. }, Note::ToolExecution { args: second, .. }, Note::ToolResult { preview: last, call_id, .. }] = events.as_slice()
+    let [
+        Note::ToolExecution { .. },
+        Note::ToolResult { preview: first, .. },
+        Note::ToolExecution { args: second, .. },
+        Note::ToolResult { preview: last, call_id, .. },
+    ] = events.as_slice()
     else {
         panic!("two calls: {events:?}")
     };
