@@ -95,7 +95,7 @@ fn frame<E: Serialize + StreamEvent>(event: Result<E, Status>, frames: &mut Vec<
         Ok(event) => {
             let before = frames.len();
             if event.event_id() > 0 {
-                let _ = write!(frames, "id: {}\n", event.event_id()); // a vector takes everything
+                let _ = writeln!(frames, "id: {}", event.event_id()); // a vector takes everything
             }
             frames.extend_from_slice(b"data: ");
             match ascii::write(frames, &event) {
