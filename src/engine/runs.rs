@@ -22,8 +22,8 @@ use crate::error::{Error, Reason, Result};
 use crate::store::{Definitions, NewRun, Repeat, RunFacts, RunFilter, RunKind, RunRow, RunStatus, RunSummary};
 use crate::wire::v1::run_event::{Done, Event, Final};
 use crate::wire::v1::{
-    CancelRunRequest, ListRunsRequest, ListRunsResponse, ResumeRequest, RetryRunRequest, Run, RunEvent, RunRequest, RunResponse, Usage,
-    WatchRunRequest, run,
+    CancelRunRequest, ListRunsRequest, ListRunsResponse, ResumeRequest, RetryRunRequest, RunDetails, RunEvent, RunRequest, RunResponse,
+    Usage, WatchRunRequest, run_details,
 };
 use crate::wire::{self, v1};
 
@@ -311,13 +311,13 @@ impl Engine {
     }
 
     /// Describes a run.
-    pub async fn get_run(&self, run_id: &str) -> Result<Run> {
+    pub async fn get_run(&self, run_id: &str) -> Result<RunDetails> {
         self.known(run_id, RunKind::Orchestration).await?;
         let log = self.logs.of(run_id);
         let Loaded { summary, graph } = log.open().await?;
         let (state, _, event) = log.fold(&graph).await?;
         let root = state.root();
-        Ok(Run {
+        Ok(RunDetails {
             run_id: summary.run_id,
             orchestration_id: summary.orchestration_id.unwrap_or_default(),
             orchestration_name: summary.name,
@@ -409,14 +409,14 @@ fn refused(summary: &RunSummary, command: &Command) -> Result<()> {
     }
 }
 
-fn current_steps(graph: &Graph, state: &State) -> Vec<run::CurrentStep> {
+fn current_steps(graph: &Graph, state: &State) -> Vec<run_details::CurrentStep> {
     let at_work = |(number, open): (&u32, &super::run::Execution)| {
         if !matches!(open.holds, Holds::Work | Holds::Question(_)) || state.ended.is_some() {
             return None;
         }
         let step = state.step_of(graph, *number)?;
         let scope = state.frames.get(&open.frame)?.scope;
-        Some(run::CurrentStep {
+        Some(run_details::CurrentStep {
             step_id: step.id.clone(),
             step_name: step.name.clone(),
             step_type: step.kind.clone(),

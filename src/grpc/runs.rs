@@ -13,7 +13,7 @@ use crate::engine::{Engine, RunEvents};
 use crate::error::Result;
 use crate::wire::v1::run_service_server::RunService;
 use crate::wire::v1::{
-    CancelRunRequest, GetRunRequest, ListRunsRequest, ListRunsResponse, ResumeRequest, RetryRunRequest, Run, RunEvent, RunRequest,
+    CancelRunRequest, GetRunRequest, ListRunsRequest, ListRunsResponse, ResumeRequest, RetryRunRequest, RunDetails, RunEvent, RunRequest,
     RunResponse, RunStatus, WatchRunRequest,
 };
 
@@ -48,7 +48,7 @@ impl RunService for Runs {
         self.0.list_runs(request.into_inner()).await.map(Response::new).map_err(refuse)
     }
 
-    async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<Run>, Status> {
+    async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<RunDetails>, Status> {
         self.0.get_run(&request.into_inner().run_id).await.map(Response::new).map_err(refuse)
     }
 

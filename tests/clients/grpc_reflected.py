@@ -21,7 +21,7 @@ class Reflected(Calls, unittest.TestCase):
     @on_each_port
     def test_the_services_are_listed_without_a_key(self, channel):
         listed = set(ProtoReflectionDescriptorDatabase(channel).get_services())
-        ours = {f"synapse.v1.{name}Service" for name in ["Agent", "Chat", "Key", "Orchestration", "Session"]}
+        ours = {f"synapse.v1.{name}Service" for name in ["Agent", "Chat", "Key", "Orchestration", "Run", "Session"]}
         others = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
         self.assertLessEqual(ours | {"grpc.health.v1.Health"}, listed)
         self.assertLessEqual(listed, ours | others)

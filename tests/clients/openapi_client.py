@@ -32,7 +32,7 @@ def stream(body):
         assert response.status_code == 200, response.read()
         assert response.headers["content-type"].startswith("text/event-stream")
         lines = list(response.iter_lines())
-    assert all(line == "" or line.startswith(("data: ", ":")) for line in lines), lines
+    assert all(line == "" or line.startswith(("id: ", "data: ", ":")) for line in lines), lines
     return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 

@@ -7,17 +7,20 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::support::Dialect::{self, Grpc, Rest};
-use crate::support::{ModelService, Setup, Told, answered, joined, kinds, refused};
+use crate::support::{ModelService, Setup, Told, joined, kinds, refused};
 
 #[rstest]
 #[tokio::test]
 async fn an_agent_answers(#[values(Rest, Grpc)] dialect: Dialect) {
     let server =
         Setup::new().script(json!({"text": "Hello.", "usage": {"input_tokens": 3, "output_tokens": 2, "cached_tokens": 1}})).start();
-    let outcome = server.client(dialect).chat(json!({"message": "hi", "session_id": "s/1 é"})).await;
+    let answer = server.client(dialect).chat(json!({"message": "hi", "session_id": "s/1 é"})).await.answer();
+    let run_id = answer["run_id"].as_str().unwrap();
+    assert!(run_id.starts_with("run_") && run_id.len() == 36, "{run_id}");
     let usage = json!({"input_tokens": 3, "output_tokens": 2, "cached_tokens": 1});
-    let expected = json!({"response": "Hello.", "agent_id": "a1", "agent_name": "Alpha", "session_id": "s/1 é", "usage": usage});
-    assert_eq!(outcome, answered(expected));
+    let expected = json!({"response": "Hello.", "agent_id": "a1", "agent_name": "Alpha", "session_id": "s/1 é", "usage": usage,
+        "run_id": run_id, "status": "completed"});
+    assert_eq!(answer, expected);
 }
 
 #[rstest]
@@ -30,7 +33,8 @@ async fn a_stream_tells_the_answer_as_it_is_generated(#[values(Rest, Grpc)] dial
     let response = &events[events.len() - 2];
     assert_eq!(joined(&events, "text_delta"), "größer \u{2028} als 😀");
     assert_eq!(joined(&events, "reasoning_delta"), "hm, well");
-    assert_eq!(events[0], json!({"type": "session", "session_id": "s", "agent_id": "a1", "agent_name": "Alpha"}));
+    let run_id = &events[0]["run_id"];
+    assert_eq!(events[0], json!({"type": "session", "session_id": "s", "agent_id": "a1", "agent_name": "Alpha", "run_id": run_id}));
     assert_eq!(events[1], json!({"type": "status", "message": "Processing your request..."}));
     assert_eq!(events[2], json!({"type": "thinking", "message": "Analyzing your request..."}));
     assert_eq!(events[events.len() - 3], json!({"type": "llm_thought", "thought": "größer \u{2028} als 😀", "turn": 1}));
@@ -270,14 +274,4 @@ async fn what_is_said_is_not_in_the_log(#[values(Rest, Grpc)] dialect: Dialect) 
     assert!(server.client(dialect).say(request.clone()).await.contains("the vault's words"));
     server.client(dialect).events(request).await;
     server.logged("the model was asked").await;
-}
-
-#[rstest]
-#[tokio::test]
-async fn an_agent_that_runs_an_orchestration_is_refused_until_it_can(#[values(Rest, Grpc)] dialect: Dialect) {
-    let agents = json!([{"id": "a1", "name": "Alpha", "type": "orchestrator", "orchestration_id": "o1"}]);
-    let server = Setup::new().agents(agents).start();
-    let (status, detail) = server.client(dialect).chat(json!({"message": "hi"})).await.refusal();
-    assert_eq!(status, 400);
-    assert!(detail.starts_with("agent `a1` runs an orchestration"), "{detail}");
 }

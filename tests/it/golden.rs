@@ -1,4 +1,6 @@
-//! Exchanges that existing clients know (`tests/golden`), replayed byte by byte.
+//! Exchanges that existing clients know (`tests/golden`), replayed byte by byte; those of runs event by event.
+
+mod runs;
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -22,8 +24,9 @@ const DEVIATIONS: [(&str, Deviation); 5] = [
 /// Events that we tell besides; clients ignore types that they do not know.
 const ADDED_EVENTS: [&str; 2] = ["text_delta", "reasoning_delta"];
 
-/// Fields that we tell besides, always last: tokens in answers and `response` events, the reason of an `error` event, and the id of a call.
-const ADDED_FIELDS: [&str; 3] = ["usage", "reason", "call_id"];
+/// Fields that we tell besides, always last: tokens in answers and `response` events, the reason of an `error` event, the id of a call, and
+/// the run of a chat with its status. The frames of a stream have a line with the number of their event in front.
+const ADDED_FIELDS: [&str; 5] = ["usage", "reason", "call_id", "run_id", "status"];
 
 /// What the recorded tool returned.
 const TOOL_ANSWER: &str = r#"{"echo": "\u00e9"}"#;
@@ -156,6 +159,7 @@ async fn replay(server: &Server, name: &str, exchange: &Exchange) -> Answer {
 
 /// Takes out of an answer what is only added.
 fn without_additions(name: &str, body: &str) -> String {
+    let body: &str = &body.split_inclusive('\n').filter(|line| !line.starts_with("id: ")).collect::<String>();
     if !body.starts_with("data: ") {
         let mut value: Value = serde_json::from_str(body).unwrap();
         if let Some(object) = value.as_object_mut() {
@@ -216,6 +220,8 @@ async fn a_known_exchange_is_as_it_was(
 fn every_recorded_exchange_is_replayed_and_every_deviation_is_one_of_them() {
     let directory = std::fs::read_dir(format!("{}/tests/golden", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let names: Vec<String> = directory.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(names.len(), 16, "name the new one above: {names:?}");
+    let replayed = |name: &&String| !runs::EXCHANGES.contains(&name.trim_end_matches(".http"));
+    assert_eq!(names.iter().filter(replayed).count(), 16, "name the new one above: {names:?}");
+    assert_eq!(names.len(), 16 + runs::EXCHANGES.len());
     assert!(DEVIATIONS.iter().all(|(name, _)| names.contains(&format!("{name}.http"))));
 }

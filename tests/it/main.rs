@@ -20,6 +20,7 @@ mod keys;
 mod local;
 mod openapi;
 mod protocols;
+mod runs;
 mod sessions;
 mod starter;
 mod stopping;

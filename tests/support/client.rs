@@ -58,6 +58,8 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     /// The `authorization` that every call carries.
     pub(crate) authorization: Option<String>,
+    /// What every call says beside its message: headers, or metadata.
+    pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) http: reqwest::Client,
     pub(crate) channel: Channel,
 }
@@ -66,7 +68,7 @@ impl Client {
     /// Makes a client without a key.
     pub(crate) fn new(dialect: Dialect, address: SocketAddr) -> Self {
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        Self { dialect, address, authorization: None, http: rest::http(), channel }
+        Self { dialect, address, authorization: None, headers: Vec::new(), http: rest::http(), channel }
     }
 
     /// Returns a client with another key.
@@ -82,6 +84,18 @@ impl Client {
     /// Returns a client without a key.
     pub(crate) fn stranger(&self) -> Self {
         Self { authorization: None, ..self.clone() }
+    }
+
+    /// Returns a client that says something beside every message.
+    pub(crate) fn header(&self, name: &'static str, value: impl ToString) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name, value.to_string()));
+        client
+    }
+
+    /// Returns a client whose calls have an idempotency key.
+    pub(crate) fn keyed(&self, key: &str) -> Self {
+        self.header("idempotency-key", key)
     }
 
     /// Calls an rpc that answers once.
@@ -104,9 +118,14 @@ impl Client {
 
     /// Chats and streams what happens.
     pub(crate) async fn stream(&self, request: Value) -> Result<Events, Outcome> {
+        self.open("StreamChat", request).await
+    }
+
+    /// Calls an rpc that answers with a stream.
+    pub(crate) async fn open(&self, rpc: &str, request: Value) -> Result<Events, Outcome> {
         match self.dialect {
-            Dialect::Rest => rest::stream(self, request).await,
-            Dialect::Grpc => grpc::stream(self, request).await,
+            Dialect::Rest => rest::stream(self, rpc, request).await,
+            Dialect::Grpc => grpc::stream(self, rpc, request).await,
         }
     }
 

@@ -1,10 +1,11 @@
-//! A chat's stream as either protocol tells it, and the promises that every stream keeps.
+//! A stream of a chat or a run as either protocol tells it, and the promises that every stream keeps.
 
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use reqwest::Response;
 use serde_json::Value;
-use synapse::wire::v1::ChatEvent;
 use tokio::time::timeout;
-use tonic::Streaming;
+use tonic::Status;
 
 use super::{Outcome, PATIENCE, grpc};
 
@@ -19,30 +20,45 @@ pub(crate) enum Told {
     ComeAgain,
 }
 
-/// The events of a chat. Dropping them is going away.
-pub(crate) enum Events {
+/// The events of a chat or a run. Dropping them is going away.
+pub(crate) struct Events {
+    source: Source,
+    /// The number of the newest event, 0 for a hint.
+    id: u64,
+}
+
+enum Source {
     Rest { response: Response, unread: Vec<u8> },
-    Grpc(Box<Streaming<ChatEvent>>),
+    Grpc(BoxStream<'static, Result<(u64, Value), Status>>),
 }
 
 impl Events {
     pub(super) fn rest(response: Response) -> Self {
-        Self::Rest { response, unread: Vec::new() }
+        Self { source: Source::Rest { response, unread: Vec::new() }, id: 0 }
     }
 
-    pub(super) fn grpc(stream: Streaming<ChatEvent>) -> Self {
-        Self::Grpc(Box::new(stream))
+    pub(super) fn grpc(stream: BoxStream<'static, Result<(u64, Value), Status>>) -> Self {
+        Self { source: Source::Grpc(stream), id: 0 }
+    }
+
+    /// Returns the number of the newest event, 0 for a hint.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// Returns what is told next; nothing after the end.
     pub(crate) async fn next(&mut self) -> Option<Told> {
         let next = async {
-            match self {
-                Self::Rest { response, unread } => next_frame(response, unread).await,
-                Self::Grpc(stream) => next_message(stream).await,
+            match &mut self.source {
+                Source::Rest { response, unread } => next_frame(response, unread).await,
+                Source::Grpc(stream) => next_message(stream).await,
             }
         };
-        timeout(PATIENCE, next).await.unwrap_or_else(|_| panic!("the stream is silent"))
+        let (id, told) = timeout(PATIENCE, next).await.unwrap_or_else(|_| panic!("the stream is silent"))?;
+        if matches!(told, Told::Event(_)) {
+            self.id = id;
+        }
+        Some(told)
     }
 
     /// Reads up to the first event of a type, and returns it.
@@ -65,10 +81,34 @@ impl Events {
         all
     }
 
-    /// Reads the whole stream and checks its promises.
+    /// Reads the rest of a stream with the numbers of its events, and checks what every stream promises: they are dense, hints have none, and
+    /// `done` is the last event, exactly once, with the number of the one before.
+    pub(crate) async fn numbered(mut self) -> Vec<(u64, Value)> {
+        let mut events: Vec<(u64, Value)> = Vec::new();
+        let mut last = None;
+        while let Some(told) = self.next().await {
+            let Some(event) = told.event() else { continue };
+            let kind = event["type"].as_str().unwrap().to_owned();
+            assert!(events.last().is_none_or(|(_, event)| event["type"] != "done"), "`{kind}` comes after `done`");
+            match kind.as_str() {
+                "text_delta" | "reasoning_delta" => assert_eq!(self.id, 0, "{event}"),
+                "done" => {
+                    assert!(last.is_none_or(|last| self.id == last || self.id == last + 1), "{last:?}, and then {} for `done`", self.id)
+                }
+                _ => {
+                    assert!(last.is_none_or(|last| self.id == last + 1), "after {last:?} came {} with {event}", self.id);
+                    last = Some(self.id);
+                }
+            }
+            events.push((self.id, event));
+        }
+        assert_eq!(events.last().unwrap().1["type"], "done");
+        events
+    }
+
+    /// Reads the whole stream of a chat and checks its promises.
     pub(crate) async fn whole(self) -> Vec<Value> {
-        let told = self.rest_of().await;
-        let events: Vec<Value> = told.into_iter().filter_map(Told::event).collect();
+        let events: Vec<Value> = self.numbered().await.into_iter().map(|(_, event)| event).collect();
         let of_type = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
         assert_eq!(events.first().unwrap()["type"], "session");
         assert_eq!(events.last().unwrap()["type"], "done");
@@ -100,18 +140,18 @@ pub(crate) fn kinds(events: &[Value]) -> Vec<&str> {
     kinds
 }
 
-async fn next_message(stream: &mut Streaming<ChatEvent>) -> Option<Told> {
-    match stream.message().await {
-        Ok(event) => event.map(|event| Told::Event(serde_json::to_value(event).unwrap())),
+async fn next_message(stream: &mut BoxStream<'static, Result<(u64, Value), Status>>) -> Option<(u64, Told)> {
+    match stream.next().await? {
+        Ok((id, event)) => Some((id, Told::Event(event))),
         Err(status) => {
             let Outcome::Refused { status: code, detail } = grpc::refusal(&status) else { unreachable!() };
             assert_eq!(code, 503, "{detail}");
-            Some(Told::ComeAgain)
+            Some((0, Told::ComeAgain))
         }
     }
 }
 
-async fn next_frame(response: &mut Response, unread: &mut Vec<u8>) -> Option<Told> {
+async fn next_frame(response: &mut Response, unread: &mut Vec<u8>) -> Option<(u64, Told)> {
     loop {
         if let Some(end) = unread.windows(2).position(|bytes| bytes == b"\n\n") {
             let frame: Vec<u8> = unread.drain(..end + 2).collect();
@@ -125,14 +165,14 @@ async fn next_frame(response: &mut Response, unread: &mut Vec<u8>) -> Option<Tol
     }
 }
 
-/// Reads a frame: one line below its number, ASCII only, an event's type first.
-fn read_frame(frame: &str) -> Told {
-    let frame = match frame.strip_prefix("id: ").and_then(|numbered| numbered.split_once('\n')) {
-        Some((number, frame)) if number.parse::<u64>().is_ok_and(|number| number > 0) => frame,
-        _ => frame,
+/// Reads a frame: a line with its number, except before hints, and one line of ASCII with an event, its type first.
+fn read_frame(frame: &str) -> (u64, Told) {
+    let (id, frame) = match frame.strip_prefix("id: ").and_then(|numbered| numbered.split_once('\n')) {
+        Some((id, frame)) => (id.parse().unwrap(), frame),
+        None => (0, frame),
     };
     assert!(frame.is_ascii() && !frame.contains(['\n', '\r']), "{frame}");
-    match frame {
+    let told = match frame {
         ": ping" => Told::Ping,
         "retry: 2000" => Told::ComeAgain,
         _ => {
@@ -140,5 +180,6 @@ fn read_frame(frame: &str) -> Told {
             assert!(data.starts_with("{\"type\": \""), "{data}");
             Told::Event(serde_json::from_str(data).unwrap())
         }
-    }
+    };
+    (id, told)
 }

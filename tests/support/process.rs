@@ -79,6 +79,12 @@ impl Process {
         assert!(killed.success());
     }
 
+    /// Kills the process, which gets no chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Tells whether the process still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -17,11 +17,23 @@ pub(super) async fn call(client: &Client, rpc: &str, request: Value) -> Outcome 
         return refusal(response).await;
     }
     assert_eq!(response.headers()["content-type"], "application/json");
-    Outcome::Answered(response.json().await.unwrap())
+    let status = response.status().as_u16();
+    let answer: Value = response.json().await.unwrap();
+    assert_eq!(status, if is_unfinished(rpc, &answer) { 202 } else { 200 }, "{answer}");
+    Outcome::Answered(answer)
 }
 
-pub(super) async fn stream(client: &Client, request: Value) -> Result<Events, Outcome> {
-    let response = send(client, "StreamChat", request).await;
+/// Tells whether an answer comes before the work that was asked for is finished.
+fn is_unfinished(rpc: &str, answer: &Value) -> bool {
+    match rpc {
+        "Chat" => answer["status"] != "completed",
+        "Run" | "Resume" | "RetryRun" => answer["status"] == "running",
+        _ => false,
+    }
+}
+
+pub(super) async fn stream(client: &Client, rpc: &str, request: Value) -> Result<Events, Outcome> {
+    let response = send(client, rpc, request).await;
     if !response.status().is_success() {
         return Err(refusal(response).await);
     }
@@ -48,6 +60,7 @@ async fn send(client: &Client, rpc: &str, request: Value) -> Response {
     let builder = client.http.request(verb.parse().unwrap(), url);
     let builder = if verb == "POST" { builder.json(&fields) } else { builder };
     let builder = client.authorization.iter().fold(builder, |builder, authorization| builder.header("authorization", authorization));
+    let builder = client.headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, value));
     builder.send().await.unwrap()
 }
 

@@ -241,6 +241,14 @@ impl Server {
         (self.address, self.process, self.line) = (address(&line, "listening on "), process, line);
     }
 
+    /// Kills the server in the middle of whatever it does, and starts it again with the same directory.
+    pub(crate) fn crash(&mut self) {
+        self.process.kill();
+        self.keeps_secrets();
+        let (process, line) = Process::serve(&self.setup.environment).unwrap();
+        (self.address, self.process, self.line) = (address(&line, "listening on "), process, line);
+    }
+
     fn keeps_secrets(&self) {
         let log = self.process.errors();
         assert!(!self.setup.secrets.iter().any(|secret| log.contains(secret)), "a secret is in the log");

@@ -52,6 +52,9 @@ function added(event: ChatEvent): string {
     case "context_compact":
       assert.ok(event.chars_after < event.chars_before);
       return "";
+    case "human_input_required":
+      assert.ok(event.run_id);
+      return "";
     case "reasoning_delta":
     case "done":
       return "";
