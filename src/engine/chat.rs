@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{Stream, stream};
 
 use super::assist::Chain;
-use super::run::{Began, Chat, Close, Command, Graph, Public, Told, Until, Watch};
+use super::run::{Began, Chat, Close, Command, Graph, Loaded, Public, Told, Until, Watch, question_list};
 use super::runs::{Caller, Start, new_run, status};
 use super::step::{Attempt, Done as StepDone, Failure, FailureKind};
 use super::turn::{Outcome, Stop};
@@ -23,7 +23,10 @@ use crate::wire::v1::chat_event::{
 use crate::wire::v1::{self, CancelChatRequest, ChatEvent, ChatRequest, ChatResponse, RunEvent, WatchChatRequest, run_event};
 
 /// What a caller reads when the agent failed; why stands in the log.
-const AGENT_FAILED: &str = "The agent encountered an error processing your request.";
+pub(super) const AGENT_FAILED: &str = "The agent encountered an error processing your request.";
+
+/// What a caller reads when somebody cancelled the chat.
+pub(super) const CANCELLED: &str = "the chat was cancelled";
 
 /// A chat that may begin.
 struct Accepted {
@@ -39,6 +42,9 @@ impl Engine {
     /// Starts a chat. What can be refused is refused here, before anything happens.
     pub async fn chat(self: &Arc<Self>, request: ChatRequest, caller: Caller) -> Result<ChatEvents> {
         let mark = caller.mark("chat", &request);
+        if let Some(watch) = self.repeated(mark.as_ref(), Until::Rest).await? {
+            return self.chat_again(watch).await;
+        }
         // A caller with a key may come back for the answer.
         let background = request.background || mark.is_some();
         let definitions = self.definitions.current();
@@ -53,16 +59,23 @@ impl Engine {
         let run_id = clock::run_id();
         let at = clock::now().as_millisecond();
         let began = Began { run_id: run_id.clone(), at, message, session_id: session_id.clone(), chat: Some(chat) };
+        let present = (!background).then(|| Presence { engine: self.clone(), run_id: run_id.clone() });
         let new = NewRun {
-            agent_id: Some(agent_id),
-            session_id: Some(session_id),
-            name: agent_name,
+            agent_id: Some(agent_id.clone()),
+            session_id: Some(session_id.clone()),
+            name: agent_name.clone(),
             background,
             ..new_run(run_id, caller.principal.to_string(), mark)
         };
         let watch = self.begin(new, Graph::of_chats(), began, caller.patience).await?;
-        let caller = (!background).then(|| Presence { engine: self.clone(), run_id: watch.run_id().to_owned() });
-        Ok(ChatEvents { watch, caller, facade: None, over: false })
+        let speaker = Speaker { agent_id, agent_name, session_id };
+        Ok(ChatEvents { watch, caller: present, speaker, facade: None, over: false })
+    }
+
+    /// Sits down in front of the chat that the same request began before.
+    async fn chat_again(&self, watch: Watch) -> Result<ChatEvents> {
+        let summary = self.known_chat(watch.run_id()).await?;
+        Ok(self.chat_events(&summary, watch))
     }
 
     fn accept(&self, definitions: &Definitions, request: ChatRequest) -> Result<Accepted> {
@@ -113,9 +126,13 @@ impl Engine {
         })?;
         let message = self.vault.expand(&message).await?;
         let start = Start { orchestration, message, session_id: Some(session_id.clone()), agent_id: Some(agent.id.clone()) };
+        let keyed = mark.is_some();
         let watch = self.orchestrate(definitions, start, principal, mark).await?;
-        let facade = Facade { agent_id: agent.id.clone(), agent_name: agent.name.clone(), session_id, ready: VecDeque::new() };
-        Ok(ChatEvents { watch, caller: None, facade: Some(Box::new(facade)), over: false })
+        if keyed {
+            return self.chat_again(watch).await; // of two equal requests at once, one began it, with a session of its own
+        }
+        let speaker = Speaker { agent_id: agent.id.clone(), agent_name: agent.name.clone(), session_id };
+        Ok(ChatEvents { watch, caller: None, speaker, facade: Some(Box::default()), over: false })
     }
 
     /// Lets the agent of a chat take its turn.
@@ -143,7 +160,7 @@ impl Engine {
         let model = turn.model_name.clone();
         let taken = self.take(turn, &mut attempt.teller).await;
         let Outcome { content, intent, kept, tool_name } = taken.map_err(|stop| match stop {
-            Stop::Gone => failed(Error::new(Reason::Cancelled, "the chat was cancelled")),
+            Stop::Gone => failed(Error::new(Reason::Cancelled, CANCELLED)),
             Stop::Failed(error) => failed(error),
         })?;
         let usage = scope.usage();
@@ -166,38 +183,44 @@ impl Engine {
     pub async fn watch_chat(self: &Arc<Self>, request: WatchChatRequest, last_event_id: Option<u64>) -> Result<ChatEvents> {
         let after = request.after.filter(|after| *after > 0).or(last_event_id).unwrap_or_default();
         let summary = self.known_chat(&request.run_id).await?;
-        Ok(self.chat_events(&summary, after))
+        let watch = self.watch(&summary.run_id, after, Until::End, false);
+        Ok(self.chat_events(&summary, watch))
     }
 
-    fn chat_events(&self, summary: &RunSummary, after: u64) -> ChatEvents {
-        let orchestrated = summary.kind() == RunKind::Orchestration;
-        let watch = self.watch(&summary.run_id, after, if orchestrated { Until::Rest } else { Until::End }, false);
-        let facade = orchestrated.then(|| {
-            let agent_id = summary.agent_id.clone().unwrap_or_default();
+    fn chat_events(&self, summary: &RunSummary, watch: Watch) -> ChatEvents {
+        let facade = (summary.kind() == RunKind::Orchestration).then(Box::default);
+        ChatEvents { watch, caller: None, speaker: self.speaker(summary), facade, over: false }
+    }
+
+    /// Returns who speaks in a chat.
+    fn speaker(&self, summary: &RunSummary) -> Speaker {
+        let agent_id = summary.agent_id.clone().unwrap_or_default();
+        let known = || {
             let definitions = self.definitions.current();
-            let agent = definitions.agents.iter().find(|agent| agent.id == agent_id);
-            let agent_name = agent.map_or_else(|| agent_id.clone(), |agent| agent.name.clone());
-            let session_id = summary.session_id.clone().unwrap_or_default();
-            Box::new(Facade { agent_id, agent_name, session_id, ready: VecDeque::new() })
-        });
-        ChatEvents { watch, caller: None, facade, over: false }
+            definitions.agents.iter().find(|agent| agent.id == agent_id).map(|agent| agent.name.clone())
+        };
+        let agent_name = match summary.kind() {
+            RunKind::Chat => summary.name.clone(),
+            RunKind::Orchestration => known().unwrap_or_else(|| agent_id.clone()),
+        };
+        Speaker { agent_id, agent_name, session_id: summary.session_id.clone().unwrap_or_default() }
     }
 
     /// Returns how a chat came out, or that it goes on.
     pub async fn get_chat(self: &Arc<Self>, run_id: &str) -> Result<ChatResponse> {
         let summary = self.known_chat(run_id).await?;
-        let standing = ChatResponse {
-            run_id: run_id.to_owned(),
-            status: status(summary.facts.status).into(),
-            agent_id: summary.agent_id.clone().unwrap_or_default(),
-            session_id: summary.session_id.clone().unwrap_or_default(),
-            agent_name: if summary.kind() == RunKind::Chat { summary.name.clone() } else { String::new() },
-            ..ChatResponse::default()
-        };
-        match summary.facts.status {
-            RunStatus::Completed | RunStatus::Paused => self.chat_events(&summary, 0).outcome().await,
-            _ => Ok(standing),
+        if summary.facts.status == RunStatus::Completed {
+            let watch = self.watch(run_id, 0, Until::End, false);
+            return self.chat_events(&summary, watch).outcome().await;
         }
+        let standing = self.speaker(&summary).answer(run_id, status(summary.facts.status));
+        if summary.facts.status != RunStatus::Paused {
+            return Ok(standing);
+        }
+        let log = self.logs.of(run_id);
+        let Loaded { graph, .. } = log.loaded(summary).await?;
+        let (state, ..) = log.fold(&graph).await?;
+        Ok(asking(standing, &question_list(&graph, &state)))
     }
 
     /// Cancels a chat and returns how it stands then.
@@ -233,6 +256,7 @@ impl Drop for Presence {
 pub struct ChatEvents {
     watch: Watch,
     caller: Option<Presence>,
+    speaker: Speaker,
     /// Tells the events of an orchestration as those of a chat.
     facade: Option<Box<Facade>>,
     over: bool,
@@ -252,7 +276,7 @@ impl ChatEvents {
             }
             match (self.watch.next().await?, &mut self.facade) {
                 (Some(Public::Chat(event)), _) => return Ok(Some(self.told(*event))),
-                (Some(Public::Run(event)), Some(facade)) => facade.take(*event),
+                (Some(Public::Run(event)), Some(facade)) => facade.take(*event, &self.speaker),
                 (Some(Public::Run(_)), None) => {}
                 (None, facade) => {
                     self.over = true;
@@ -289,36 +313,53 @@ impl ChatEvents {
 
     /// Folds the events into the chat's answer: the sync call is the outcome of the very stream.
     pub async fn outcome(mut self) -> Result<ChatResponse> {
-        let mut answer =
-            ChatResponse { run_id: self.run_id().to_owned(), status: v1::RunStatus::Completed.into(), ..ChatResponse::default() };
-        let mut complete = false;
+        let mut answer = self.speaker.answer(self.run_id(), v1::RunStatus::Completed);
+        // A run that failed may have been retried: what was told last counts.
+        let mut outcome = Err(Error::new(Reason::AgentFailed, AGENT_FAILED));
         while let Some(event) = self.next().await? {
             match event.event {
-                Some(Event::Session(session)) => {
-                    (answer.session_id, answer.agent_id, answer.agent_name) = (session.session_id, session.agent_id, session.agent_name);
-                }
                 Some(Event::Response(response)) => {
                     (answer.response, answer.usage) = (response.content, response.usage);
-                    complete = true;
+                    outcome = Ok(());
                 }
                 Some(Event::Error(error)) => {
-                    return Err(Error::new(Reason::named(&error.reason).unwrap_or(Reason::AgentFailed), error.message));
+                    outcome = Err(Error::new(Reason::named(&error.reason).unwrap_or(Reason::AgentFailed), error.message));
                 }
                 _ => {}
             }
         }
-        if let Some(Close::Rest(questions)) = self.watch.close() {
-            answer.status = v1::RunStatus::Paused.into();
-            answer.human_input_required = questions.first().cloned();
-            answer.response = questions.first().map(|question| question.prompt.clone()).unwrap_or_default();
-            complete = true;
+        match self.watch.close() {
+            Some(Close::Rest(questions)) => Ok(asking(answer, questions)),
+            _ => outcome.map(|()| answer),
         }
-        if complete { Ok(answer) } else { Err(Error::new(Reason::AgentFailed, AGENT_FAILED)) }
     }
 
     /// Returns the answer of a call that does not wait.
     pub fn begun(self) -> ChatResponse {
-        ChatResponse { run_id: self.run_id().to_owned(), status: v1::RunStatus::Running.into(), ..ChatResponse::default() }
+        self.speaker.answer(self.run_id(), v1::RunStatus::Running)
+    }
+}
+
+/// Makes the answer of a chat whose orchestration asks a person.
+fn asking(answer: ChatResponse, questions: &[v1::Question]) -> ChatResponse {
+    let first = questions.first().cloned();
+    let response = first.as_ref().map(|question| question.prompt.clone()).unwrap_or_default();
+    ChatResponse { status: v1::RunStatus::Paused.into(), human_input_required: first, response, ..answer }
+}
+
+/// Who speaks in a chat, and in which conversation.
+struct Speaker {
+    agent_id: String,
+    agent_name: String,
+    session_id: String,
+}
+
+impl Speaker {
+    /// Makes an answer that says nothing yet.
+    fn answer(&self, run_id: &str, status: v1::RunStatus) -> ChatResponse {
+        let Self { agent_id, agent_name, session_id } = self;
+        let (agent_id, agent_name, session_id) = (agent_id.clone(), agent_name.clone(), session_id.clone());
+        ChatResponse { agent_id, agent_name, session_id, run_id: run_id.to_owned(), status: status.into(), ..ChatResponse::default() }
     }
 }
 
@@ -330,15 +371,13 @@ impl Presence {
 }
 
 /// Tells the events of an orchestration as those of a chat.
+#[derive(Default)]
 struct Facade {
-    agent_id: String,
-    agent_name: String,
-    session_id: String,
     ready: VecDeque<ChatEvent>,
 }
 
 impl Facade {
-    fn take(&mut self, event: RunEvent) {
+    fn take(&mut self, event: RunEvent, speaker: &Speaker) {
         let id = event.id;
         let delegate = event.delegate_from.clone().map(|agent_id| chat_event::Delegate {
             agent_id,
@@ -349,9 +388,9 @@ impl Facade {
         let of_run = event.orch_step_id.is_none();
         match event.event {
             Some(run_event::Event::OrchestrationStart(_)) => {
-                let (agent_id, agent_name) = (self.agent_id.clone(), self.agent_name.clone());
-                let run_id = event.run_id.unwrap_or_default();
-                tell(Event::Session(Session { session_id: self.session_id.clone(), agent_id, agent_name, run_id }));
+                let Speaker { agent_id, agent_name, session_id } = speaker;
+                let (agent_id, agent_name, session_id) = (agent_id.clone(), agent_name.clone(), session_id.clone());
+                tell(Event::Session(Session { session_id, agent_id, agent_name, run_id: event.run_id.unwrap_or_default() }));
                 let status = Event::Status(Status { message: "Processing your request...".to_owned() });
                 self.ready.push_back(ChatEvent { event: Some(status), id: 0 });
             }
@@ -378,12 +417,15 @@ impl Facade {
                 question_id: asked.question_id,
             })),
             Some(run_event::Event::Final(run_event::Final { response: content, data: Some(data), .. })) if of_run => {
-                if data.status == i32::from(v1::RunStatus::Completed) {
-                    let session_id = self.session_id.clone();
-                    tell(Event::Response(Response { content, intent: "orchestration".to_owned(), session_id, usage: None }));
-                } else {
-                    tell(Event::Error(ErrorEvent { message: content, reason: Reason::AgentFailed.name().to_owned() }));
-                }
+                let error = |reason: Reason, message| Event::Error(ErrorEvent { message, reason: reason.name().to_owned() });
+                tell(match data.status() {
+                    v1::RunStatus::Completed => {
+                        let (intent, session_id) = ("orchestration".to_owned(), speaker.session_id.clone());
+                        Event::Response(Response { content, intent, session_id, usage: None })
+                    }
+                    v1::RunStatus::Cancelled => error(Reason::Cancelled, CANCELLED.to_owned()),
+                    _ => error(Reason::AgentFailed, content),
+                });
             }
             _ => {}
         }

@@ -127,6 +127,9 @@ impl Engine {
     /// Starts a run. What can be refused is refused here, before anything happens; when it returns, the run survives a crash.
     pub async fn run(self: &Arc<Self>, request: RunRequest, caller: Caller) -> Result<RunEvents> {
         let mark = caller.mark("run", &request);
+        if let Some(watch) = self.repeated(mark.as_ref(), Until::Rest).await? {
+            return Ok(RunEvents::new(watch));
+        }
         let definitions = self.definitions.current();
         let id = &request.orchestration_id;
         let found = definitions.orchestrations.iter().find(|orchestration| orchestration.id == *id);
@@ -166,11 +169,6 @@ impl Engine {
     /// Begins a run and sits down in front of it, or in front of the one that the same request began before.
     pub(super) async fn begin(self: &Arc<Self>, new: NewRun, graph: Arc<Graph>, began: Began, patience: Option<Duration>) -> Result<Watch> {
         let until = if began.chat.is_some() { Until::End } else { Until::Rest };
-        if let Some(Repeat { principal, key, fingerprint, .. }) = &new.repeat
-            && let Some(repeated) = self.logs.store.repeated(principal, key, fingerprint).await?
-        {
-            return Ok(self.watch(&repeated.run_id, repeated.after, until, false));
-        }
         let run_id = new.run_id.clone();
         let watch = self.watch(&run_id, 0, until, true);
         let (told, outcome) = oneshot::channel();
@@ -239,15 +237,19 @@ impl Engine {
         }
         let watch = self.watch(run_id, 0, until, true);
         let (reply, replied) = oneshot::channel();
-        self.deliver(run_id, command(reply, mark.clone())).await?;
-        match replied.await.map_err(|_| Error::new(Reason::Unavailable, "the server is stopping; try again in a moment"))? {
+        let obeyed = match self.deliver(run_id, command(reply, mark.clone())).await {
+            Ok(()) => replied.await.map_err(|_| Error::new(Reason::Unavailable, "the server is stopping; try again in a moment"))?,
+            Err(error) => Err(error),
+        };
+        match obeyed {
             Ok(after) => Ok(watch.from(after)),
             // Of two equal requests at once, the second is refused by the run, because the first was obeyed.
             Err(error) => self.repeated(mark.as_ref(), until).await?.ok_or(error),
         }
     }
 
-    async fn repeated(&self, mark: Option<&Repeat>, until: Until) -> Result<Option<Watch>> {
+    /// Sits down in front of what the same request caused before.
+    pub(super) async fn repeated(&self, mark: Option<&Repeat>, until: Until) -> Result<Option<Watch>> {
         let Some(Repeat { principal, key, fingerprint, .. }) = mark else { return Ok(None) };
         let repeated = self.logs.store.repeated(principal, key, fingerprint).await?;
         Ok(repeated.map(|repeated| self.watch(&repeated.run_id, repeated.after, until, false)))

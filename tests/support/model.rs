@@ -74,6 +74,13 @@ impl Connection {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// Says a last piece to a caller that may have left by now.
+    pub(crate) async fn try_end(mut self) {
+        let end = serde_json::json!({"choices": [{"index": 0, "delta": {"content": "end"}, "finish_reason": "stop"}]});
+        let _ = self.stream.write_all(format!("data: {end}\n\ndata: [DONE]\n\n").as_bytes()).await;
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Answers with a text, from the beginning to the end.
     pub(crate) async fn answer(&mut self, text: &str) {
         self.begin().await;

@@ -236,6 +236,11 @@ impl Server {
     pub(crate) async fn restart(&mut self) {
         self.process.terminate();
         assert_eq!(self.process.ended().await, Some(0));
+        self.start_again();
+    }
+
+    /// Starts a server that has ended again, with the same directory.
+    pub(crate) fn start_again(&mut self) {
         self.keeps_secrets();
         let (process, line) = Process::serve(&self.setup.environment).unwrap();
         (self.address, self.process, self.line) = (address(&line, "listening on "), process, line);
@@ -244,9 +249,7 @@ impl Server {
     /// Kills the server in the middle of whatever it does, and starts it again with the same directory.
     pub(crate) fn crash(&mut self) {
         self.process.kill();
-        self.keeps_secrets();
-        let (process, line) = Process::serve(&self.setup.environment).unwrap();
-        (self.address, self.process, self.line) = (address(&line, "listening on "), process, line);
+        self.start_again();
     }
 
     fn keeps_secrets(&self) {

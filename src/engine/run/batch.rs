@@ -31,8 +31,8 @@ pub(super) struct Batch {
     pub items: Vec<Item>,
     /// Steps that begin then.
     pub starts: Vec<u32>,
-    /// Callers that are answered then.
-    pub replies: Vec<(oneshot::Sender<Result<u64>>, u64)>,
+    /// Callers that are answered then, those who are refused because of what is not durable yet among them.
+    pub replies: Vec<(oneshot::Sender<Result<u64>>, Result<u64>)>,
     /// Workers that go on then.
     pub kept: Vec<oneshot::Sender<()>>,
     /// The mark of the request that caused them.
@@ -58,7 +58,7 @@ pub(super) struct Cargo {
     pub items: Vec<Item>,
     /// Steps that begin.
     pub starts: Vec<u32>,
-    replies: Vec<(oneshot::Sender<Result<u64>>, u64)>,
+    replies: Vec<(oneshot::Sender<Result<u64>>, Result<u64>)>,
     kept: Vec<oneshot::Sender<()>>,
     _keeps: Vec<Passage>,
 }
@@ -66,7 +66,7 @@ pub(super) struct Cargo {
 impl Cargo {
     /// Answers the callers and lets the workers go on. Whoever left does not matter.
     pub(super) fn tell_callers(self) {
-        self.replies.into_iter().for_each(|(reply, after)| drop(reply.send(Ok(after))));
+        self.replies.into_iter().for_each(|(reply, outcome)| drop(reply.send(outcome)));
         for kept in self.kept {
             let _ = kept.send(());
         }

@@ -597,15 +597,12 @@ impl Driver {
         }
     }
 
-    /// Answers a caller: at once where it is refused, and otherwise once everything is durable.
+    /// Answers a caller once everything is durable. That holds for a refusal too, because what it stands on may not be durable yet.
     fn answered(&mut self, outcome: Result<u64>, repeat: Option<Repeat>, reply: oneshot::Sender<Result<u64>>) {
-        match outcome {
-            Ok(after) => {
-                self.batch.repeat = repeat.map(|repeat| Repeat { after, ..repeat });
-                self.batch.replies.push((reply, after));
-            }
-            Err(error) => drop(reply.send(Err(error))),
+        if let Ok(after) = outcome {
+            self.batch.repeat = repeat.map(|repeat| Repeat { after, ..repeat });
         }
+        self.batch.replies.push((reply, outcome));
     }
 
     fn answer(&mut self, named: Option<&str>, answer: &Value) -> Result<u64> {

@@ -2,6 +2,7 @@
 
 use super::record::{self, Began, Finished, Note, Outcome, Record, Told};
 use super::state::State;
+use crate::engine::chat::CANCELLED;
 use crate::error::Reason;
 use crate::wire::JsonObject;
 use crate::wire::v1::chat_event::{
@@ -57,7 +58,7 @@ fn response(state: &State, finished: &Finished) -> Option<Event> {
 fn ended(outcome: Outcome, reason: Option<&str>, error: Option<&str>) -> Vec<Event> {
     let error = match outcome {
         Outcome::Completed => None,
-        Outcome::Cancelled => Some((Reason::Cancelled.name(), "the chat was cancelled")),
+        Outcome::Cancelled => Some((Reason::Cancelled.name(), CANCELLED)),
         Outcome::Failed => Some((reason.unwrap_or(Reason::AgentFailed.name()), error.unwrap_or("the agent failed"))),
     };
     let error = error.map(|(reason, message)| Event::Error(Error { message: message.to_owned(), reason: reason.to_owned() }));

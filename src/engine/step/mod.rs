@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use super::Engine;
 use super::ask::Asker;
+use super::chat::AGENT_FAILED;
 use super::prepare::NamedModel;
 use super::run::{Flow, Graph, Lead, ScopeState, Told};
 use super::scope::Scope;
@@ -39,6 +40,9 @@ use crate::store::NewTurn;
 pub(super) use human::{check, question};
 pub(super) use prompt::{Place, nested_message};
 pub use validate::{Inspection, StepProblem};
+
+/// What a caller reads when a step failed through no fault of its definition; why stands in the log.
+const STEP_FAILED: &str = "An internal error occurred while executing this step.";
 
 /// The most bytes of what a step writes, in JSON.
 const OUTPUT_BYTES: usize = 2 << 20;
@@ -152,6 +156,14 @@ impl Failure {
         Self { kind: FailureKind::Definition, error: Error::new(Reason::FailedPrecondition, detail) }
     }
 
+    /// Tells a failure that is none of the caller's business in the words of runs; those of chats speak of an agent.
+    fn of_step(self) -> Self {
+        if self.error.detail() != AGENT_FAILED {
+            return self;
+        }
+        Self { error: Error::new(self.error.reason(), STEP_FAILED).because(self.error), ..self }
+    }
+
     /// Makes a failure of what a model was asked for.
     const fn model(error: Error) -> Self {
         Self { kind: FailureKind::Model, error }
@@ -238,7 +250,7 @@ pub(super) async fn perform(mut attempt: Attempt) -> Result<Done, Failure> {
         Work::Transform { code } => transform::perform(&attempt, code).await,
         _ => Err(Failure::definition(format!("step `{}` of the type `{}` does no work of its own", step.id, step.kind))),
     };
-    done.and_then(|done| bounded(&step, done))
+    done.map_err(Failure::of_step).and_then(|done| bounded(&step, done))
 }
 
 /// Refuses an output that is too large to be kept.

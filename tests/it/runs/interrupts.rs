@@ -1,1 +1,105 @@
-//! wip
+//! Crashes of the server: what was at work goes on, or does what its step says.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{answer, begin, get, human, llm, of_type, only, print, text, watched};
+use crate::support::Dialect::{self, Grpc, Rest};
+use crate::support::{Client, ModelService, Server, Setup, eventually};
+
+/// Starts a run that prints and asks a model, and kills the server while the model thinks.
+async fn crashed(dialect: Dialect, service: &ModelService, on_interrupt: Value) -> (Server, Client, String) {
+    let mut ask = llm("ask", Some("z"));
+    ask["on_interrupt"] = on_interrupt;
+    let steps = [print("first", "one", Some("ask")), ask, print("z", "{state.first} {state.ask}", None)];
+    let mut server = Setup::new().model(&service.url()).orchestrations(only(steps)).start();
+    let run_id = begin(&server.client(dialect)).await;
+    let call = service.called().await;
+    server.crash();
+    call.closed().await;
+    let client = server.client(dialect);
+    (server, client, run_id)
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_a_crash_interrupted_is_done_again_and_nothing_else(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let (_server, client, run_id) = crashed(dialect, &service, Value::Null).await;
+    service.called().await.answer("two").await;
+    let events = watched(&client, &run_id).await;
+    let ids: Vec<u64> = events.iter().map(|(id, _)| *id).filter(|id| *id > 0).collect();
+    assert_eq!(ids[..ids.len() - 1], (1..ids.len() as u64).collect::<Vec<_>>());
+    let events: Vec<Value> = events.into_iter().map(|(_, event)| event).collect();
+    let started: Vec<_> =
+        of_type(&events, "step_start").iter().map(|event| (text(event, "orch_step_id"), event["attempt"].clone())).collect();
+    assert_eq!(started, [("first", json!(1)), ("ask", json!(1)), ("ask", json!(2)), ("z", json!(1))]);
+    let last = of_type(&events, "final").last().copied().unwrap();
+    assert_eq!((&last["response"], &last["data"]["status"]), (&json!("one two"), &json!("completed")));
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_interrupted_step_may_fail(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let (_server, client, run_id) = crashed(dialect, &service, json!("fail")).await;
+    let failed = eventually("the end", async || Some(get(&client, &run_id).await).filter(|run| run["status"] == "failed")).await;
+    assert_eq!(failed["error"], "the step was interrupted by a restart of the server");
+}
+
+#[rstest]
+#[case::again("retry")]
+#[case::not_again("fail")]
+#[tokio::test]
+async fn a_person_may_decide_about_an_interrupted_step(#[values(Rest, Grpc)] dialect: Dialect, #[case] decision: &str) {
+    let service = ModelService::new().await;
+    let (_server, client, run_id) = crashed(dialect, &service, json!("ask")).await;
+    let paused = eventually("the question", async || Some(get(&client, &run_id).await).filter(|run| run["status"] == "paused")).await;
+    let question = &paused["pending"][0];
+    assert!(text(question, "prompt").starts_with("Step 'ASK' was interrupted by a restart of the server"), "{question}");
+    let (status, detail) = answer(&client, &run_id, None, json!({"decision": "perhaps"})).await.refusal();
+    assert!(status == 400 && detail.contains("must be one of `retry`, `fail`"), "{detail}");
+    let deciding = tokio::spawn({
+        let decision = json!({"decision": decision});
+        async move { answer(&client, &run_id, Some("ask"), decision).await.answer() }
+    });
+    if decision == "retry" {
+        service.called().await.answer("two").await;
+    }
+    let done = deciding.await.unwrap();
+    let (status, response) = match decision {
+        "retry" => ("completed", "one two"),
+        _ => ("failed", "Orchestration failed. Error: the step was interrupted, and a person decided not to repeat it"),
+    };
+    assert_eq!((&done["status"], &done["response"]), (&json!(status), &json!(response)));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_run_that_waits_waits_on(#[values(Rest, Grpc)] dialect: Dialect) {
+    let mut server = Setup::new().orchestrations(only([human("ask", Some("z")), print("z", "{state.ask.response}", None)])).start();
+    let run_id = text(&super::run(&server.client(dialect), "").await, "run_id").to_owned();
+    server.crash();
+    let client = server.client(dialect);
+    assert_eq!(get(&client, &run_id).await["status"], "paused");
+    assert_eq!(answer(&client, &run_id, None, json!("still here")).await.answer()["response"], "still here");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_run_that_crashes_the_server_again_and_again_fails(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let (mut server, _, run_id) = crashed(dialect, &service, Value::Null).await;
+    for _ in 0..3 {
+        let call = service.called().await;
+        server.crash();
+        call.closed().await;
+    }
+    let call = service.called().await;
+    server.crash();
+    drop(call);
+    let client = server.client(dialect);
+    let failed = eventually("the end", async || Some(get(&client, &run_id).await).filter(|run| run["status"] != "running")).await;
+    assert_eq!(failed["status"], "failed");
+    assert!(text(&failed, "error").starts_with("crash loop: the server crashed 5 times in a row"), "{failed}");
+}

@@ -41,7 +41,7 @@ async fn a_switch_compares_texts(#[values(Rest, Grpc)] dialect: Dialect) {
     let switch = step(
         "s",
         "switch",
-        json!({"switch_expression": "state.data.v", "switch_cases": {"True": "t", "None": "n", "1.0": "f", "{'a': [1]}": "o", "x": null},
+        json!({"switch_expression": "state.data.v", "switch_cases": {"True": "t", "None": "n", "1.5": "f", "{'a': [1]}": "o", "x": null},
         "switch_default_step_id": "d", "output_key": "value"}),
     );
     let found = step("x", "extract_json", json!({"input_keys": ["user_input"], "output_key": "data", "next_step_id": "s"}));
@@ -49,7 +49,7 @@ async fn a_switch_compares_texts(#[values(Rest, Grpc)] dialect: Dialect) {
     let server = Setup::new().orchestrations(only_with(schema, [vec![found, switch], ends.into()].concat())).start();
     let client = server.client(dialect);
     let cases =
-        [(json!(true), "t"), (json!(null), "n"), (json!(1.0), "f"), (json!({"a": [1]}), "o"), (json!("else"), "d"), (json!(1), "d")];
+        [(json!(true), "t"), (json!(null), "n"), (json!(1.5), "f"), (json!({"a": [1]}), "o"), (json!("else"), "d"), (json!(1), "d")];
     for (value, way) in cases {
         let answer = run(&client, &json!({"v": value}).to_string()).await;
         assert_eq!((&answer["response"], &answer["shared_state"]["value"]), (&json!(way), &value), "{answer}");
