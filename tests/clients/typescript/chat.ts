@@ -19,8 +19,9 @@ async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<ChatEve
     const frames = text.split("\n\n");
     text = frames.pop() ?? "";
     for (const frame of frames) {
-      if (frame.startsWith("data: ")) {
-        yield JSON.parse(frame.slice("data: ".length)) as ChatEvent;
+      const data = frame.split("\n").find((line) => line.startsWith("data: "));
+      if (data) {
+        yield JSON.parse(data.slice("data: ".length)) as ChatEvent;
       }
     }
   }
