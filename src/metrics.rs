@@ -38,6 +38,12 @@ struct TokenLabels {
     direction: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunLabels {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
 /// The counters of this process. Clones share them.
 #[derive(Clone)]
 pub struct Metrics(Arc<Counters>);
@@ -50,6 +56,8 @@ struct Counters {
     model_calls: Family<ModelLabels, Counter>,
     model_time: Family<ModelLabels, Histogram>,
     tokens: Family<TokenLabels, Counter<u64, AtomicU64>>,
+    runs: Family<RunLabels, Counter>,
+    runs_working: Gauge,
 }
 
 /// From half a millisecond to 33 seconds.
@@ -77,7 +85,12 @@ impl Default for Metrics {
         registry.register("model_calls", "Model calls by provider and outcome", model_calls.clone());
         registry.register_with_unit("model_call", "Time of model calls, retries included", Unit::Seconds, model_time.clone());
         registry.register("tokens", "Tokens that models read and wrote", tokens.clone());
-        Self(Arc::new(Counters { registry, requests, request_time, connections, model_calls, model_time, tokens }))
+        let runs = Family::default();
+        let runs_working = Gauge::default();
+        registry.register("runs", "Runs that ended, chats among them, by kind and outcome", runs.clone());
+        registry.register("runs_working", "Runs that have something to do", runs_working.clone());
+        let counters = Counters { registry, requests, request_time, connections, model_calls, model_time, tokens, runs, runs_working };
+        Self(Arc::new(counters))
     }
 }
 
@@ -89,9 +102,18 @@ impl Metrics {
     }
 
     /// Counts a connection until the guard is dropped.
-    pub fn connection(&self) -> Connection {
-        self.0.connections.inc();
-        Connection(self.0.connections.clone())
+    pub fn connection(&self) -> Present {
+        Present::count(&self.0.connections)
+    }
+
+    /// Counts a run that works until the guard is dropped.
+    pub fn run(&self) -> Present {
+        Present::count(&self.0.runs_working)
+    }
+
+    /// Counts a run that ended.
+    pub fn run_ended(&self, kind: &'static str, outcome: &'static str) {
+        self.0.runs.get_or_create(&RunLabels { kind, outcome }).inc();
     }
 
     /// Counts a model call; one without usage failed.
@@ -113,10 +135,17 @@ impl Metrics {
     }
 }
 
-/// An open connection.
-pub struct Connection(Gauge);
+/// Something that is counted as long as it is there.
+pub struct Present(Gauge);
 
-impl Drop for Connection {
+impl Present {
+    fn count(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Present {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -129,7 +129,7 @@ impl Connection {
         if self.stream.read_buf(&mut self.answer).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if self.answer.starts_with(b"HTTP/1.1 200") {
+        if self.answer.starts_with(b"HTTP/1.1 20") {
             return Ok(());
         }
         Err(io::Error::other(String::from_utf8_lossy(&self.answer)))

@@ -19,6 +19,7 @@
 
 mod load;
 mod program;
+mod runs;
 mod tools;
 
 use std::net::Ipv4Addr;
@@ -87,6 +88,9 @@ async fn measure() -> io::Result<()> {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let key = starts(directory.path()).await?;
     let request = |verb: &str, path: &str, body: &str| request(&key, verb, path, body);
+    if std::env::args().any(|argument| argument == "runs") {
+        return runs::measure(directory.path(), request).await;
+    }
 
     let server = Program::synapse(directory.path()).await?;
     sleep(Duration::from_secs(2)).await;
@@ -107,6 +111,7 @@ async fn measure() -> io::Result<()> {
     open_streams(&server, &request("POST", "/api/v1/chat/stream", r#"{"message": "x", "agent": "slow"}"#)).await?;
     server.stop().await?;
     tools::measure(directory.path(), request).await?;
+    runs::measure(directory.path(), request).await?;
     println!("load average after:  {}", fs::read_to_string("/proc/loadavg")?.trim_end());
     Ok(())
 }

@@ -287,12 +287,14 @@ pub struct Way {
 
 /// Reads a step.
 pub(super) fn step(record: &mut Record) -> Step {
+    let name = record.maybe_text("name").unwrap_or_else(|| record.id());
+    let label = record.text("label");
     let kind = record.text("type");
     let work = work(record, &kind);
     Step {
         id: record.id(),
-        name: record.maybe_text("name").unwrap_or_else(|| record.id()),
-        label: record.text("label"),
+        name,
+        label,
         agent_id: record.text_as_written("agent_id"),
         depends_on: record.texts("depends_on"),
         next_step_id: target(record, "next_step_id"),
@@ -426,17 +428,23 @@ impl Step {
             }
             Work::Switch { cases, default, .. } => {
                 add("switch_default_step_id".to_owned(), default.as_ref());
-                cases.iter().for_each(|case| add(format!("switch_cases.{}", case.text), case.step_id.as_ref()));
+                for case in cases {
+                    add(format!("switch_cases.{}", case.text), case.step_id.as_ref());
+                }
             }
             Work::Evaluator { routes, .. } => {
-                routes.iter().for_each(|route| add(format!("route_map.{}", route.label), route.step_id.as_ref()));
+                for route in routes {
+                    add(format!("route_map.{}", route.label), route.step_id.as_ref());
+                }
             }
             Work::Loop { body, .. } => {
                 body.iter().enumerate().for_each(|(position, id)| add(format!("loop_step_ids[{position}]"), Some(id)));
             }
             Work::Parallel { branches, .. } => {
                 for (position, branch) in branches.iter().enumerate() {
-                    branch.iter().for_each(|id| add(format!("parallel_branches[{position}]"), Some(id)));
+                    for id in branch {
+                        add(format!("parallel_branches[{position}]"), Some(id));
+                    }
                 }
             }
             Work::Human { timeout: HumanTimeout::Branch { step_id, .. }, .. } => add("human_timeout_step_id".to_owned(), step_id.as_ref()),

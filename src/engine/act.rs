@@ -64,9 +64,9 @@ impl Engine {
         }
         // A crash from here on leaves a trace of what was about to happen.
         teller.kept().await?;
-        let make =
+        let begin =
             |(place, call): (usize, &'a ToolCall)| self.make(turn, place, call, turn.effects.id(&call.name, &call.arguments)).boxed();
-        let calls: Vec<BoxFuture<'_, Made>> = calls.iter().enumerate().map(make).collect();
+        let calls: Vec<BoxFuture<'_, Made>> = calls.iter().enumerate().map(begin).collect();
         let (finished, mut results) = mpsc::unbounded_channel();
         // While a slow reader is told one result, the other calls go on.
         let run = async {

@@ -39,18 +39,18 @@ impl Engine {
     /// Asks a model, and tells the answer as it comes where there is somebody to tell.
     pub(super) async fn ask(&self, asker: Asker<'_>, request: ModelRequest, teller: Option<&mut Teller>) -> Result<Answer, Error> {
         asker.scope.count()?;
-        let mut asked = self.asked(asker);
+        let mut call = self.asked(asker);
         let answer = listen(&*asker.model.provider, request, teller).await;
-        asked.note(answer.as_ref().map(|answer| answer.usage));
+        call.note(answer.as_ref().map(|answer| answer.usage));
         answer.map_err(failed)
     }
 
     /// Lets a model choose.
     pub(super) async fn choose(&self, asker: Asker<'_>, choice: Choice) -> Result<Chosen, Error> {
         asker.scope.count()?;
-        let mut asked = self.asked(asker);
+        let mut call = self.asked(asker);
         let chosen = asker.model.provider.choose(choice).await;
-        asked.note(chosen.as_ref().map(|chosen| chosen.usage));
+        call.note(chosen.as_ref().map(|chosen| chosen.usage));
         chosen.map_err(failed)
     }
 

@@ -35,14 +35,15 @@ const SUBTASK_TOOLS: usize = 5;
 pub(super) struct Chain {
     before: Vec<Arc<Agent>>,
     last: Arc<Agent>,
-    /// The idempotency id of the call that the last one works for.
+    /// The same in every attempt of the last one's work: for a sub-agent the idempotency id of the call that it works for. Nothing where work is
+    /// never done again.
     effect_id: Option<String>,
 }
 
 impl Chain {
     /// Begins a chain.
-    pub(super) fn new(agent: Arc<Agent>) -> Self {
-        Self { before: Vec::new(), last: agent, effect_id: None }
+    pub(super) fn new(agent: Arc<Agent>, effect_id: Option<String>) -> Self {
+        Self { before: Vec::new(), last: agent, effect_id }
     }
 
     fn with(&self, agent: Arc<Agent>, effect_id: String) -> Self {
@@ -55,7 +56,7 @@ impl Chain {
         &self.last
     }
 
-    /// Returns the idempotency id of the call that it works for; nothing for the agent that the caller asked.
+    /// Returns what tells its work from all other, the same in every attempt.
     pub(super) fn effect_id(&self) -> Option<&str> {
         self.effect_id.as_deref()
     }
@@ -277,7 +278,7 @@ mod tests {
             agent("c", "conversational", &[]),
             agent("d", "builder", &[]),
         ];
-        let chain = Chain::new(all[0].clone());
+        let chain = Chain::new(all[0].clone(), None);
         assert_eq!(ids(&chain.may_ask(&all)), ["b", "c"]);
         assert_eq!(ids(&chain.with(all[1].clone(), String::new()).may_ask(&all)), ["c"]);
         assert_eq!(ids(&chain.with(all[2].clone(), String::new()).may_ask(&all)), [""; 0], "it is no delegate");
@@ -286,7 +287,7 @@ mod tests {
     #[test]
     fn a_chain_has_an_end() {
         let all: Vec<Arc<Agent>> = ["a", "b", "c", "d", "e"].iter().map(|id| agent(id, "delegate", &[])).collect();
-        let chain = all[1..DEPTH].iter().fold(Chain::new(all[0].clone()), |chain, next| chain.with(next.clone(), String::new()));
+        let chain = all[1..DEPTH].iter().fold(Chain::new(all[0].clone(), None), |chain, next| chain.with(next.clone(), String::new()));
         assert_eq!(ids(&chain.may_ask(&all)), [""; 0]);
     }
 }

@@ -120,7 +120,8 @@ impl Engine {
         let id = agent.orchestration_id.clone().unwrap_or_default();
         let found = definitions.orchestrations.iter().find(|orchestration| orchestration.id == id);
         let orchestration = found.ok_or_else(|| {
-            let detail = format!("agent `{}` runs orchestration `{id}`, which does not exist; name one in its `orchestration_id`", agent.id);
+            let detail =
+                format!("agent `{}` runs orchestration `{id}`, which does not exist; name one in its `orchestration_id`", agent.id);
             Error::new(Reason::FailedPrecondition, detail)
         })?;
         let message = self.vault.expand(&message).await?;
@@ -154,7 +155,7 @@ impl Engine {
         }
         let images = chat.images.iter().map(|image| Image { media_type: image.media_type.clone(), base64: image.base64.clone() }).collect();
         messages.push(Message { images, ..Message::text(Role::User, message.clone()) });
-        let chain = Chain::new(agent);
+        let chain = Chain::new(agent, Some(attempt.effect_id.clone()));
         let turn = Box::pin(self.turn(scope.clone(), chain, None, messages, &attempt.teller)).await.map_err(failed)?;
         let model = turn.model_name.clone();
         let taken = self.take(turn, &mut attempt.teller).await;

@@ -33,7 +33,7 @@ impl Engine {
     /// Finds the model of an agent; null, empty and `default` mean that of the settings.
     pub(super) fn model_of(&self, agent: &Agent, settings: &Settings) -> Result<NamedModel> {
         if agent.kind == "orchestrator" {
-            let detail = format!("agent `{}` runs an orchestration, which this server cannot do yet; choose another agent", agent.id);
+            let detail = format!("agent `{}` runs an orchestration and takes no turns itself; choose another agent", agent.id);
             return Err(Error::new(Reason::FailedPrecondition, detail));
         }
         self.model_named(agent.model.as_deref(), settings)
@@ -69,7 +69,7 @@ impl Engine {
             messages.iter_mut().for_each(hide_images);
         }
         let question = messages.len().saturating_sub(1);
-        let effects = Effects::new(chain.effect_id().or(scope.effect_id.as_deref()));
+        let effects = Effects::new(chain.effect_id());
         Ok(Box::new(Turn {
             scope,
             effects,
@@ -87,8 +87,13 @@ impl Engine {
 
 /// Returns the name of the model that is meant.
 pub(super) fn model_name<'a>(own: Option<&'a str>, settings: &'a Settings) -> &'a str {
-    let own = own.map(str::trim).filter(|model| !model.is_empty() && !model.eq_ignore_ascii_case("default"));
-    own.or_else(|| settings.text("model")).unwrap_or(DEFAULT_MODEL)
+    own.and_then(own_model).or_else(|| settings.text("model")).unwrap_or(DEFAULT_MODEL)
+}
+
+/// Returns a model's name where it is one, and does not stand for that of somebody else.
+pub(super) fn own_model(name: &str) -> Option<&str> {
+    let name = name.trim();
+    (!name.is_empty() && !name.eq_ignore_ascii_case("default")).then_some(name)
 }
 
 /// Leaves a note where the images of an earlier turn were, which another model had seen.

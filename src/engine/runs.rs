@@ -152,7 +152,8 @@ impl Engine {
         let (definition, graph) = self.logs.pin(definitions, orchestration)?;
         let run_id = clock::run_id();
         let session_id = session_id.unwrap_or_else(|| format!("orch_{run_id}"));
-        let began = Began { run_id: run_id.clone(), at: clock::now().as_millisecond(), message, session_id: session_id.clone(), chat: None };
+        let began =
+            Began { run_id: run_id.clone(), at: clock::now().as_millisecond(), message, session_id: session_id.clone(), chat: None };
         let new = NewRun {
             orchestration_id: Some(orchestration.id.clone()),
             agent_id,
@@ -170,11 +171,11 @@ impl Engine {
         let until = if began.chat.is_some() { Until::End } else { Until::Rest };
         let run_id = new.run_id.clone();
         let watch = self.watch(&run_id, 0, until, true);
-        let (told, begun) = oneshot::channel();
+        let (told, outcome) = oneshot::channel();
         let owner = Owner::Founder(Some(Box::new((new, told))));
         let driver = Driver::new(self, graph, self.logs.of(&run_id), owner, State::default(), 0, 0);
         self.set_off(driver.with_patience(patience).with(Record::Began(began)));
-        match begun.await.map_err(Error::internal)?? {
+        match outcome.await.map_err(Error::internal)?? {
             None => Ok(watch),
             Some(repeated) => Ok(self.watch(&repeated.run_id, repeated.after, until, false)),
         }
@@ -280,7 +281,9 @@ impl Engine {
                     sleep(Duration::from_millis(20)).await; // a start takes its runs up one after the other
                     command = Some(undelivered);
                 }
-                None => return Err(Error::new(Reason::Unavailable, format!("run '{run_id}' is still being recovered; try again in a moment"))),
+                None => {
+                    return Err(Error::new(Reason::Unavailable, format!("run '{run_id}' is still being recovered; try again in a moment")));
+                }
             }
         }
         Ok(())
@@ -296,7 +299,7 @@ impl Engine {
     pub async fn watch_run(&self, request: WatchRunRequest, last_event_id: Option<u64>) -> Result<RunEvents> {
         let after = request.after.filter(|after| *after > 0).or(last_event_id).unwrap_or_default();
         let summary = self.known(&request.run_id, RunKind::Orchestration).await?;
-        if after > summary.events && self.live.driver(&request.run_id).is_none() {
+        if after > summary.events {
             let detail = format!("`after`: run '{}' has {} events only; watch from one of them, or from 0", request.run_id, summary.events);
             return Err(Error::invalid(detail));
         }
@@ -398,7 +401,9 @@ fn refused(summary: &RunSummary, command: &Command) -> Result<()> {
         Command::Answer { .. } if status.has_ended() => {
             refuse(format!("Run '{run_id}' is not waiting for an answer; it is {}", status.as_str()))
         }
-        Command::Cancel { .. } if status.has_ended() => refuse(format!("Run '{run_id}' cannot be cancelled; it is {} already", status.as_str())),
+        Command::Cancel { .. } if status.has_ended() => {
+            refuse(format!("Run '{run_id}' cannot be cancelled; it is {} already", status.as_str()))
+        }
         Command::Retry { .. } if !matches!(status, RunStatus::Failed | RunStatus::Cancelled) => {
             refuse(format!("Run '{run_id}' cannot be retried; it is {}, and only failed and cancelled runs can", status.as_str()))
         }

@@ -20,8 +20,6 @@ pub(super) struct Scope {
     pub definitions: Arc<Definitions>,
     /// The conversation.
     pub session_id: String,
-    /// The same in every attempt of the same work, so that its tools can tell a repetition; nothing where work is never done again.
-    pub effect_id: Option<String>,
     /// How long a model may take for one answer.
     model_time: Duration,
     /// When the caller stops waiting, if it said so.
@@ -37,19 +35,12 @@ impl Scope {
         Self {
             definitions,
             session_id,
-            effect_id: None,
             model_time,
             deadline: None,
             model_calls: AtomicU32::new(0),
             used: Mutex::default(),
             budget: Arc::default(),
         }
-    }
-
-    /// Makes the attempts of a piece of work known as the same.
-    #[must_use]
-    pub(super) fn with_effect_id(self, effect_id: String) -> Self {
-        Self { effect_id: Some(effect_id), ..self }
     }
 
     /// Ends everything when the caller stops waiting.

@@ -83,12 +83,6 @@ impl Teller {
         }
     }
 
-    /// Warns of something that is not as it should be.
-    pub(super) async fn warn(&mut self, message: String) -> Result<(), Gone> {
-        self.let_go().await?;
-        self.say(What::Note(Note::Warning { message })).await
-    }
-
     /// Waits until everything that was told is durable, so that what follows may have effects outside.
     pub(super) async fn kept(&mut self) -> Result<(), Gone> {
         self.let_go().await?;

@@ -45,8 +45,7 @@ impl OrchestrationService for Orchestrations {
         let id = request.into_inner().orchestration_id;
         let definitions = self.0.definitions.current();
         let found = definitions.orchestrations.iter().find(|orchestration| orchestration.id == id).ok_or_else(|| not_found(&id))?;
-        let problems = self.0.inspection(&definitions).await.problems(found);
-        let problems: Vec<Problem> = problems.into_iter().map(problem).collect();
+        let problems: Vec<Problem> = self.0.look_over(&definitions, found).await.into_iter().map(problem).collect();
         Ok(Response::new(ValidateOrchestrationResponse { valid: problems.is_empty(), problems }))
     }
 }

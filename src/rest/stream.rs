@@ -1,6 +1,7 @@
 //! A stream of events as server-sent events (WHATWG HTML, section 9.2): one `data:` line a frame, its `id:` above it, and a comment when it is quiet.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,7 +23,10 @@ use crate::wire::{StreamEvent, ascii};
 const HEARTBEAT: Bytes = Bytes::from_static(b": ping\n\n");
 
 /// What a stream says when the server stops: come again in two seconds.
-const COME_AGAIN: Bytes = Bytes::from_static(b"retry: 2000\n\n");
+const COME_AGAIN: &[u8] = b"retry: 2000\n\n";
+
+/// Bytes from which on frames that are ready wait for the next chunk.
+const CHUNK: usize = 16 << 10;
 
 /// Answers with a stream of events.
 pub(super) fn events<E, S>(events: S, heartbeat: Duration) -> Response
@@ -58,11 +62,22 @@ impl<E: Serialize + StreamEvent, S: Stream<Item = Result<E, Status>>> Stream for
         if self.over {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(event) = self.events.as_mut().poll_next(context) {
+        // What is ready at once goes out at once: a chunk for each frame would cost more than the frame.
+        let mut frames = Vec::new();
+        while !self.over && frames.len() < CHUNK {
+            let Poll::Ready(event) = self.events.as_mut().poll_next(context) else { break };
+            self.over = !matches!(event, Some(Ok(_)));
+            if let Some(event) = event {
+                frame(event, &mut frames);
+            }
+        }
+        if !frames.is_empty() {
             let heartbeat = self.heartbeat;
             self.silence.as_mut().reset(Instant::now() + heartbeat);
-            self.over = !matches!(event, Some(Ok(_)));
-            return Poll::Ready(event.and_then(|event| frame(event)).map(Ok));
+            return Poll::Ready(Some(Ok(frames.into())));
+        }
+        if self.over {
+            return Poll::Ready(None);
         }
         if self.silence.poll_unpin(context).is_ready() {
             let heartbeat = self.heartbeat;
@@ -75,18 +90,24 @@ impl<E: Serialize + StreamEvent, S: Stream<Item = Result<E, Status>>> Stream for
 
 /// Writes an event as a frame. Handlers tell failures as events of their own; a stream that breaks off all the same just ends, and one that ends
 /// because the server stops asks to come again.
-fn frame<E: Serialize + StreamEvent>(event: Result<E, Status>) -> Option<Bytes> {
+fn frame<E: Serialize + StreamEvent>(event: Result<E, Status>, frames: &mut Vec<u8>) {
     match event {
         Ok(event) => {
-            let json = ascii::to_vec(&event).map_err(|error| tracing::error!(%error, "an event cannot be written")).ok()?;
-            let id = Some(event.event_id()).filter(|id| *id > 0).map(|id| format!("id: {id}\n")).unwrap_or_default();
-            Some([id.as_bytes(), b"data: ", &json, b"\n\n"].concat().into())
+            let before = frames.len();
+            if event.event_id() > 0 {
+                let _ = writeln!(frames, "id: {}", event.event_id()); // a vector takes everything
+            }
+            frames.extend_from_slice(b"data: ");
+            match ascii::write(frames, &event) {
+                Ok(()) => frames.extend_from_slice(b"\n\n"),
+                Err(error) => {
+                    frames.truncate(before);
+                    tracing::error!(%error, "an event cannot be written");
+                }
+            }
         }
-        Err(status) if status.code() == Code::Unavailable => Some(COME_AGAIN),
-        Err(status) => {
-            tracing::error!(%status, "a stream broke off");
-            None
-        }
+        Err(status) if status.code() == Code::Unavailable => frames.extend_from_slice(COME_AGAIN),
+        Err(status) => tracing::error!(%status, "a stream broke off"),
     }
 }
 
@@ -109,8 +130,9 @@ mod tests {
 
     #[test]
     fn an_event_with_a_number_has_it_in_front_and_a_hint_has_none() {
-        let written = |id| frame(Ok(Tide { r#type: "high", id })).unwrap();
-        assert_eq!(written(7), "id: 7\ndata: {\"type\": \"high\"}\n\n");
-        assert_eq!(written(0), "data: {\"type\": \"high\"}\n\n");
+        let mut frames = Vec::new();
+        frame(Ok(Tide { r#type: "high", id: 7 }), &mut frames);
+        frame(Ok(Tide { r#type: "high", id: 0 }), &mut frames);
+        assert_eq!(frames, b"id: 7\ndata: {\"type\": \"high\"}\n\ndata: {\"type\": \"high\"}\n\n");
     }
 }

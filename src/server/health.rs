@@ -14,7 +14,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::grpc::METHODS;
 use crate::rest::refusal;
-use crate::store::{DefinitionFiles, Keys};
+use crate::store::{DefinitionFiles, Keys, Store};
 
 const STARTING: u8 = 0;
 const READY: u8 = 1;
@@ -26,11 +26,12 @@ pub(super) struct Readiness {
     phase: Arc<AtomicU8>,
     definitions: Arc<DefinitionFiles>,
     keys: Keys,
+    store: Store,
 }
 
 impl Readiness {
-    pub(super) fn new(definitions: Arc<DefinitionFiles>, keys: Keys) -> Self {
-        Self { phase: Arc::default(), definitions, keys }
+    pub(super) fn new(definitions: Arc<DefinitionFiles>, keys: Keys, store: Store) -> Self {
+        Self { phase: Arc::default(), definitions, keys, store }
     }
 
     pub(super) fn start(&self) {
@@ -41,12 +42,15 @@ impl Readiness {
         self.phase.store(STOPPING, Ordering::Release);
     }
 
-    /// Answers `/readyz`: 503 until started and while stopping. Files whose last good version is in use are told, and do not make it unready.
-    pub(super) fn answer(&self) -> Response {
+    /// Answers `/readyz`: 503 until started, while stopping and while the disk cannot be written. Files whose last good version is in use are told, and do not make it unready.
+    pub(super) async fn answer(&self) -> Response {
         match self.phase.load(Ordering::Acquire) {
             STARTING => return refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is starting"),
             STOPPING => return refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping"),
             _ => {}
+        }
+        if let Err(error) = self.store.check().await {
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, error.detail());
         }
         let problems = self.definitions.problems().into_iter().chain(self.keys.problem());
         let problems: Vec<String> = problems.map(|problem| problem.to_string()).collect();

@@ -97,7 +97,7 @@ impl Server {
             turnstile: Turnstile::default(),
         });
         let (health, health_service) = tonic_health::server::health_reporter();
-        let ready = health::Readiness::new(definitions.clone(), keys.clone());
+        let ready = health::Readiness::new(definitions.clone(), keys.clone(), store.clone());
         let door = router::Door { engine: engine.clone(), keys: keys.clone(), admin, metrics: metrics.clone(), ready: ready.clone() };
         let entrances = router::entrances(&door, &config, Routes::new(health_service))?;
         let listener = listen(SocketAddr::new(config.host, config.port)).await?;

@@ -94,7 +94,7 @@ fn open_routes(door: &Door) -> Router {
     let (ready, metrics) = (door.ready.clone(), door.metrics.clone());
     Router::new()
         .route("/healthz", get(alive))
-        .route("/readyz", get(move || std::future::ready(ready.answer())))
+        .route("/readyz", get(async move || ready.answer().await))
         .route("/metrics", get(move || std::future::ready(count(&metrics))))
         .route("/openapi.json", get(rest::openapi))
         .route("/docs", get(rest::docs_home))

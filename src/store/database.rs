@@ -44,4 +44,9 @@ impl Store {
     pub fn runs(&self) -> Arc<dyn RunStore> {
         self.runs.clone()
     }
+
+    /// Fails, with the sentence for callers, where the disk has refused a write and refuses another one.
+    pub async fn check(&self) -> Result<()> {
+        self.writer.check().await
+    }
 }

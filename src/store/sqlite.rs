@@ -54,8 +54,7 @@ pub(super) fn open_readers(data_dir: &Path) -> SqlitePool {
 
 /// Tells the caller that the disk refuses, or that something is wrong here, and the log what.
 pub(super) fn failed(error: sqlx::Error) -> Error {
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok()).map(|code| code & 0xff);
-    let detail = match code {
+    let detail = match code(&error) {
         Some(13) => "the disk of the data directory is full; make room and try again",
         Some(8) => "the data directory is read-only; make it writable and try again",
         Some(5 | 6) => "another program holds the database; close it and try again",
@@ -63,6 +62,16 @@ pub(super) fn failed(error: sqlx::Error) -> Error {
         _ => return Error::internal(error),
     };
     Error::new(Reason::Unavailable, detail).because(error)
+}
+
+/// Tells whether the database or its disk fails, so that every other write would fail as well.
+pub(super) fn fails_all(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(5 | 6 | 8 | 10 | 11 | 14 | 26)) // busy, locked, read-only, input or output, corrupt, cannot open, no database
+}
+
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff) // the rest says more than is asked
 }
 
 /// Reads a number that is never negative.

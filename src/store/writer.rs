@@ -2,6 +2,7 @@
 //! wait for the disk is what costs: one wait serves everybody.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::model_calls::{ModelCall, record};
-use super::sqlite::failed;
+use super::sqlite::{failed, fails_all};
 use crate::error::{Error, Reason, Result};
 
 /// Commands that may wait; more callers wait for room.
@@ -36,6 +37,9 @@ pub(super) trait Change: Send + Sync + 'static {
     /// costs. What fails is undone altogether, and may be made again.
     fn make(&self, connection: &mut SqliteConnection) -> impl Future<Output = Result<Self::Answer, sqlx::Error>> + Send;
 }
+
+/// Writes 64 KiB of nothing, to see whether the disk takes as much as a small run.
+struct Trial;
 
 /// Nothing; its answer says that everything before it is durable.
 pub(super) struct Nothing;
@@ -64,6 +68,8 @@ struct Asked<C: Change> {
 pub(super) struct Writer {
     commands: mpsc::Sender<Command>,
     overflow: Arc<Semaphore>,
+    /// Whether the disk has refused something since it was last tried.
+    refused: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Command {
@@ -76,8 +82,9 @@ impl Writer {
     /// Starts the task.
     pub(super) fn start(connection: SqliteConnection) -> Self {
         let (sender, commands) = mpsc::channel(QUEUE);
-        tokio::spawn(run(connection, commands));
-        Self { commands: sender, overflow: Arc::new(Semaphore::new(OVERFLOW)) }
+        let refused = Arc::<AtomicBool>::default();
+        tokio::spawn(run(connection, commands, refused.clone()));
+        Self { commands: sender, overflow: Arc::new(Semaphore::new(OVERFLOW)), refused }
     }
 
     /// Makes a change and returns, once it is durable, its answer.
@@ -87,6 +94,15 @@ impl Writer {
         let command = Command::Make(Box::new(Asked { change, answer: None, caller }));
         self.commands.send(command).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
+    }
+
+    /// Fails where the disk refuses to be written: where it has refused something, it is tried.
+    pub(super) async fn check(&self) -> Result<()> {
+        if self.refused.load(Ordering::Acquire) {
+            self.write(Trial).await?;
+            self.refused.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Adds a model call that nobody waits for. Where the queue is full, a task waits for room.
@@ -112,6 +128,14 @@ impl Change for Nothing {
     }
 }
 
+impl Change for Trial {
+    type Answer = ();
+
+    async fn make(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        sqlx::query("INSERT OR REPLACE INTO trials VALUES (1, zeroblob(65536))").execute(connection).await.map(drop)
+    }
+}
+
 impl<C: Change> Waiting for Asked<C> {
     fn make<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async {
@@ -131,7 +155,7 @@ impl<C: Change> Waiting for Asked<C> {
     }
 }
 
-async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Command>) {
+async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Command>, refused: Arc<AtomicBool>) {
     let mut group = Vec::with_capacity(GROUP);
     while commands.recv_many(&mut group, GROUP).await > 0 {
         if group.iter().all(|command| matches!(command, Command::Record(_))) {
@@ -139,41 +163,54 @@ async fn run(mut connection: SqliteConnection, mut commands: mpsc::Receiver<Comm
             let room = GROUP - group.len();
             let _ = timeout(LINGER, commands.recv_many(&mut group, room)).await;
         }
-        settle(&mut connection, std::mem::replace(&mut group, Vec::with_capacity(GROUP))).await;
+        settle(&mut connection, std::mem::replace(&mut group, Vec::with_capacity(GROUP)), &refused).await;
     }
     if let Err(error) = connection.close().await {
         tracing::error!(%error, "closing the database failed; the next start repairs it");
     }
 }
 
-/// Commits a group and tells every caller. A group that fails is halved, until what fails stands alone and fails nobody else.
-async fn settle(connection: &mut SqliteConnection, group: Vec<Command>) {
+/// Commits a group and tells every caller. Where it may be the fault of one of them, a group that fails is halved, until what fails stands
+/// alone and fails nobody else.
+async fn settle(connection: &mut SqliteConnection, group: Vec<Command>, refused: &AtomicBool) {
     let mut groups = vec![group];
     while let Some(mut group) = groups.pop() {
         let durable = commit(connection, &mut group).await;
-        if durable.is_err() && group.len() > 1 {
+        if group.len() > 1 && durable.as_ref().is_err_and(|error| !fails_all(error)) {
             let second = group.split_off(group.len() / 2);
             groups.extend([second, group]);
             continue;
         }
-        let mut durable = durable.map_err(failed);
-        for command in group {
-            command.tell(std::mem::replace(&mut durable, Ok(())));
+        let durable = durable.map_err(failed);
+        if durable.as_ref().is_err_and(|error| error.reason() == Reason::Unavailable) {
+            refused.store(true, Ordering::Release);
         }
+        tell(group, &durable);
+    }
+}
+
+/// Tells every caller of a group what became of it, and the log why.
+fn tell(group: Vec<Command>, durable: &Result<()>) {
+    if let Err(error) = durable {
+        tracing::error!(cause = error.chain(), changes = group.len(), "writing to the database failed: {error}");
+    }
+    for command in group {
+        let Command::Make(waiting) = command else { continue };
+        waiting.tell(durable.as_ref().copied().map_err(|error| Error::new(error.reason(), error.detail())));
     }
 }
 
 /// Makes all changes of a group durable, or none. The transaction has no object of sqlx: SQLite rolls back by itself where the disk is full,
 /// and sqlx would believe for ever that the transaction goes on.
 async fn commit(connection: &mut SqliteConnection, group: &mut [Command]) -> Result<(), sqlx::Error> {
-    let committed = make(connection, group).await;
+    let committed = make_all(connection, group).await;
     if committed.is_err() {
         let _ = sqlx::query("ROLLBACK").execute(connection).await; // fails where SQLite has done so by itself
     }
     committed
 }
 
-async fn make(connection: &mut SqliteConnection, group: &mut [Command]) -> Result<(), sqlx::Error> {
+async fn make_all(connection: &mut SqliteConnection, group: &mut [Command]) -> Result<(), sqlx::Error> {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let calls: Vec<_> = group.iter().filter_map(Command::call).collect();
     if !calls.is_empty() {
@@ -190,14 +227,6 @@ async fn make(connection: &mut SqliteConnection, group: &mut [Command]) -> Resul
 impl Command {
     fn call(&self) -> Option<&ModelCall> {
         if let Self::Record(call) = self { Some(call) } else { None }
-    }
-
-    fn tell(self, durable: Result<()>) {
-        match (self, durable) {
-            (Self::Make(waiting), durable) => waiting.tell(durable),
-            (Self::Record(_), Err(error)) => tracing::error!(cause = error.chain(), "a model call is not recorded: {error}"),
-            (Self::Record(_), Ok(())) => {}
-        }
     }
 }
 
@@ -224,7 +253,7 @@ mod tests {
     }
 
     /// Puts turns into a queue that no task reads yet.
-    async fn queue<'a>(questions: &[&str]) -> (mpsc::Receiver<Command>, Vec<oneshot::Receiver<Result<()>>>) {
+    async fn queue(questions: &[&str]) -> (mpsc::Receiver<Command>, Vec<oneshot::Receiver<Result<()>>>) {
         let (sender, commands) = mpsc::channel(QUEUE);
         let mut answers = Vec::new();
         for question in questions {
@@ -261,7 +290,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (commands, mut answers) = queue(&["1", "2", "3"]).await;
         drop(answers.pop()); // a caller that leaves
-        run(open_writer(directory.path()).await.unwrap(), commands).await;
+        run(open_writer(directory.path()).await.unwrap(), commands, Arc::default()).await;
         for answered in answers {
             answered.await.unwrap().unwrap();
         }
@@ -275,7 +304,7 @@ mod tests {
         let (commands, answers) = queue(&["1", &large, "2", "3", &large, "4"]).await;
         let mut connection = open_writer(directory.path()).await.unwrap();
         sqlx::raw_sql("PRAGMA max_page_count = 60").execute(&mut connection).await.unwrap();
-        run(connection, commands).await;
+        run(connection, commands, Arc::default()).await;
         let mut refused = Vec::new();
         for (place, answered) in answers.into_iter().enumerate() {
             if let Err(error) = answered.await.unwrap() {

@@ -10,8 +10,15 @@ use serde_json::ser::{CharEscape, Formatter};
 /// Writes a value.
 pub fn to_vec(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(128);
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Ascii))?;
+    write(&mut bytes, value)?;
     Ok(bytes)
+}
+
+/// Writes a value behind what is there; nothing of one that cannot be written.
+pub fn write(bytes: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
+    let before = bytes.len();
+    let written = value.serialize(&mut serde_json::Serializer::with_formatter(&mut *bytes, Ascii));
+    written.inspect_err(|_| bytes.truncate(before))
 }
 
 struct Ascii;

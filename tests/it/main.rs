@@ -28,3 +28,4 @@ mod tool_servers;
 mod tools;
 mod tools_import;
 mod usage;
+mod validating;

@@ -29,9 +29,7 @@ pub(super) async fn call(client: &Client, rpc: &str, body: Value) -> Outcome {
             outcome(OrchestrationServiceClient::new(channel).list_orchestrations(request(client, body)).await).part("orchestrations")
         }
         "GetOrchestration" => outcome(OrchestrationServiceClient::new(channel).get_orchestration(request(client, body)).await),
-        "ValidateOrchestration" => {
-            outcome(OrchestrationServiceClient::new(channel).validate_orchestration(request(client, body)).await)
-        }
+        "ValidateOrchestration" => outcome(OrchestrationServiceClient::new(channel).validate_orchestration(request(client, body)).await),
         "Run" => outcome(RunServiceClient::new(channel).run(request(client, body)).await),
         "Resume" => outcome(RunServiceClient::new(channel).resume(request(client, body)).await),
         "RetryRun" => outcome(RunServiceClient::new(channel).retry_run(request(client, body)).await),

@@ -118,11 +118,6 @@ impl Live {
             runs.remove(run_id);
         }
     }
-
-    /// Returns how many runs work.
-    pub(crate) fn working(&self) -> usize {
-        lock(&self.runs).values().filter(|entry| entry.driver.is_some()).count()
-    }
 }
 
 impl Audience {
@@ -181,10 +176,10 @@ impl Queue {
         if self.behind {
             return;
         }
-        if let (Item::Hint(more), Some(Item::Hint(waiting))) = (&item, self.items.back_mut()) {
-            if join(waiting, more) {
-                return;
-            }
+        if let (Item::Hint(more), Some(Item::Hint(waiting))) = (&item, self.items.back_mut())
+            && join(waiting, more)
+        {
+            return;
         }
         if self.items.len() >= WAITING {
             self.items = VecDeque::new();
@@ -199,7 +194,9 @@ impl Queue {
 fn join(waiting: &mut Public, more: &Public) -> bool {
     let (text, more) = match (waiting, more) {
         (Public::Chat(waiting), Public::Chat(more)) => match (&mut waiting.event, &more.event) {
-            (Some(chat_event::Event::TextDelta(waiting)), Some(chat_event::Event::TextDelta(more))) if waiting.delegate == more.delegate => {
+            (Some(chat_event::Event::TextDelta(waiting)), Some(chat_event::Event::TextDelta(more)))
+                if waiting.delegate == more.delegate =>
+            {
                 (&mut waiting.text, &more.text)
             }
             (Some(chat_event::Event::ReasoningDelta(waiting)), Some(chat_event::Event::ReasoningDelta(more)))

@@ -67,7 +67,9 @@ impl Cargo {
     /// Answers the callers and lets the workers go on. Whoever left does not matter.
     pub(super) fn tell_callers(self) {
         self.replies.into_iter().for_each(|(reply, outcome)| drop(reply.send(outcome)));
-        self.kept.into_iter().for_each(|kept| drop(kept.send(())));
+        for kept in self.kept {
+            let _ = kept.send(());
+        }
     }
 }
 
@@ -137,7 +139,9 @@ impl Owner {
             let new = NewRun { facts, row, turn, ..new };
             return Flight { landing: begin(store, new, begun).boxed(), cargo, append: None };
         }
-        let Self::Holder(epoch) = *self else { return Flight { landing: std::future::ready(Landed::Refused).boxed(), cargo, append: None } };
+        let Self::Holder(epoch) = *self else {
+            return Flight { landing: std::future::ready(Landed::Refused).boxed(), cargo, append: None };
+        };
         let append = Append { run_id: log.run_id.clone(), epoch, row, facts, progress, repeat, turn };
         Flight { landing: write(store.clone(), append.clone()).boxed(), cargo, append: Some((store, append)) }
     }

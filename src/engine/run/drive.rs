@@ -29,13 +29,14 @@ use crate::engine::step::{self, Alone, Attempt, Done, Failure, FailureKind, Plac
 use crate::engine::teller::{self, Said};
 use crate::engine::{Engine, expression};
 use crate::error::{Error, Reason, Result};
+use crate::metrics::Present;
 use crate::store::{Repeat, RunStatus};
 
 /// The most records of one row.
 const RECORDS: usize = 256;
 
-/// How long a text that a client named may be in a sentence to it.
-const NEVER: Duration = Duration::from_secs(86_400 * 365);
+/// As good as never.
+const NEVER: Duration = Duration::from_hours(24 * 365);
 
 /// Something that somebody wants of a run.
 #[derive(Debug)]
@@ -99,6 +100,7 @@ pub(crate) struct Driver {
     failed: Option<(&'static str, String)>,
     /// Nothing is to be done any more, whatever the state says.
     lost: bool,
+    _working: Present,
 }
 
 impl Driver {
@@ -129,6 +131,7 @@ impl Driver {
             patience: None,
             failed: None,
             lost: false,
+            _working: engine.metrics.run(),
         }
     }
 
@@ -301,7 +304,10 @@ impl Driver {
         }
         let id = agent.orchestration_id.clone().unwrap_or_default();
         if self.graph.flow(&id).is_none() {
-            return refuse(format!("agent `{}` runs orchestration `{id}`, which does not exist; name one in its `orchestration_id`", agent.id));
+            return refuse(format!(
+                "agent `{}` runs orchestration `{id}`, which does not exist; name one in its `orchestration_id`",
+                agent.id
+            ));
         }
         let Some(state) = self.state.scopes.get(&scope) else { return Ok(None) };
         let place = Place { step, graph: &self.graph, state, pass: self.pass_of(frame) };
@@ -351,8 +357,7 @@ impl Driver {
         let effect_id = format!("{}/{}/{}/{times}", began.run_id, open.frame, open.step);
         let scope = Scope::new(self.engine.definitions.current(), began.session_id.clone(), self.engine.model_time)
             .until(self.patience)
-            .with_budget(self.budget.clone())
-            .with_effect_id(effect_id.clone());
+            .with_budget(self.budget.clone());
         let deadline = match began.chat {
             Some(_) => Instant::now() + NEVER, // every model call and every tool of a chat has a limit of its own
             None => Instant::now() + self.time_of(&step),
@@ -361,8 +366,6 @@ impl Driver {
             engine: self.engine.clone(),
             graph: self.graph.clone(),
             state: Arc::new(self.state.scopes.get(&frame.scope)?.clone()),
-            run_id: began.run_id.clone(),
-            number: open.attempt,
             pass: self.pass_of(open.frame),
             effect_id,
             scope: Arc::new(scope),
@@ -489,7 +492,7 @@ impl Driver {
     fn pass(&mut self, execution: u32) {
         let Some((frame, step)) = self.stands(execution) else { return };
         let (Work::Loop { count, until, .. }, Some(Holds::Passes(passes))) =
-            (&step.work, self.state.open.get(&execution).map(|open| open.holds.clone()))
+            (&step.work, self.state.open.get(&execution).map(|open| &open.holds))
         else {
             return;
         };
@@ -530,6 +533,8 @@ impl Driver {
         self.record(Record::Ended { at: now(), outcome, error, reason });
         self.batch.items.push(Item::End);
         self.batch.progress = true;
+        let kind = if self.state.began.chat.is_some() { "chat" } else { "orchestration" };
+        self.engine.metrics.run_ended(kind, outcome.name());
         self.works.clear();
         self.handles.clear();
     }
@@ -577,7 +582,7 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Answer { question, answer, repeat, reply } => {
-                let answered = self.answer(question.as_deref(), answer);
+                let answered = self.answer(question.as_deref(), &answer);
                 self.answered(answered, repeat, reply);
             }
             Command::Cancel { reply } => {
@@ -600,9 +605,9 @@ impl Driver {
         self.batch.replies.push((reply, outcome));
     }
 
-    fn answer(&mut self, named: Option<&str>, answer: Value) -> Result<u64> {
+    fn answer(&mut self, named: Option<&str>, answer: &Value) -> Result<u64> {
         let (execution, question) = self.asked(named)?;
-        let answer = step::check(&question, &answer).map_err(|wrong| Error::invalid(format!("`response`: {wrong}")))?;
+        let answer = step::check(&question, answer).map_err(|wrong| Error::invalid(format!("`response`: {wrong}")))?;
         let after = self.event;
         if question.interrupted {
             self.decided(execution, &answer);
@@ -642,7 +647,9 @@ impl Driver {
             return Err(Error::new(Reason::FailedPrecondition, detail));
         }
         let told = questions(&self.graph, &self.state);
-        let list = || told.iter().map(|question| format!("`{}` (step `{}`)", question.question_id, question.step_id)).collect::<Vec<_>>().join(", ");
+        let list = || {
+            told.iter().map(|question| format!("`{}` (step `{}`)", question.question_id, question.step_id)).collect::<Vec<_>>().join(", ")
+        };
         let fits = |execution: &u32| match named {
             None => true,
             Some(name) => {
@@ -672,13 +679,10 @@ impl Driver {
     }
 
     fn retry(&mut self) -> Result<u64> {
-        match self.state.ended.as_ref().map(|ended| ended.outcome) {
-            Some(Outcome::Failed | Outcome::Cancelled) => {}
-            _ => {
-                let (run_id, status) = (&self.log.run_id, self.status().as_str());
-                let detail = format!("Run '{run_id}' cannot be retried; it is {status}, and only failed and cancelled runs can");
-                return Err(Error::new(Reason::FailedPrecondition, detail));
-            }
+        if !matches!(self.status(), RunStatus::Failed | RunStatus::Cancelled) {
+            let (run_id, status) = (&self.log.run_id, self.status().as_str());
+            let detail = format!("Run '{run_id}' cannot be retried; it is {status}, and only failed and cancelled runs can");
+            return Err(Error::new(Reason::FailedPrecondition, detail));
         }
         let after = self.event;
         self.record(Record::Retried { at: now() });
@@ -698,8 +702,12 @@ impl Driver {
             let (minutes, limit) = (worked as f64 / 60_000.0, limit.unwrap_or_default() / 60_000);
             return self.end(Outcome::Failed, Some(format!("Global timeout ({limit} min) exceeded after {minutes:.1} min")));
         }
-        let expired: Vec<u32> =
-            self.state.questions().filter(|(_, question)| question.expires_at.is_some_and(|end| end <= at)).map(|(number, _)| number).collect();
+        let expired: Vec<u32> = self
+            .state
+            .questions()
+            .filter(|(_, question)| question.expires_at.is_some_and(|end| end <= at))
+            .map(|(number, _)| number)
+            .collect();
         for execution in expired {
             self.expire(execution);
         }
@@ -781,7 +789,8 @@ impl Driver {
     #[must_use]
     pub(crate) fn recovered(mut self, crashes: u32) -> Self {
         if crashes >= CRASHES {
-            let error = format!("crash loop: the server crashed {crashes} times in a row while this run worked; retry it once that is mended");
+            let error =
+                format!("crash loop: the server crashed {crashes} times in a row while this run worked; retry it once that is mended");
             self.end(Outcome::Failed, Some(error));
             return self;
         }
@@ -870,7 +879,8 @@ fn interruption(step: &Step) -> Question {
     field.insert("type".to_owned(), "select".into());
     field.insert("options".to_owned(), vec!["retry", "fail"].into());
     field.insert("required".to_owned(), true.into());
-    let prompt = format!("Step '{}' was interrupted by a restart of the server; it may or may not have had its effect. Repeat it?", step.name);
+    let prompt =
+        format!("Step '{}' was interrupted by a restart of the server; it may or may not have had its effect. Repeat it?", step.name);
     Question { prompt, fields: vec![field], interrupted: true, ..Question::default() }
 }
 
@@ -878,4 +888,3 @@ fn interruption(step: &Step) -> Question {
 fn now() -> Millis {
     clock::now().as_millisecond()
 }
-

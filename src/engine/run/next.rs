@@ -125,7 +125,8 @@ fn may_begin(graph: &Graph, state: &State, number: u32, frame: &Frame) -> bool {
         return true;
     }
     let Some(Work::Parallel { max_concurrency, .. }) = state.step_of(graph, parent).map(|step| &step.work) else { return true };
-    let in_front = |(other, branch): (&u32, &Frame)| branch.parent == Some(parent) && works(branch) && (!branch.entered.is_empty() || *other < number);
+    let in_front =
+        |(other, branch): (&u32, &Frame)| branch.parent == Some(parent) && works(branch) && (!branch.entered.is_empty() || *other < number);
     let busy = state.frames.iter().filter(|(other, branch)| **other != number && in_front((other, branch))).count();
     busy < *max_concurrency as usize
 }

@@ -170,15 +170,6 @@ pub(crate) struct Past {
 }
 
 impl State {
-    /// Folds records in their order.
-    pub(crate) fn fold<'a>(graph: &Graph, records: impl IntoIterator<Item = &'a Record>) -> Self {
-        let mut state = Self::default();
-        for record in records {
-            state.apply(graph, record);
-        }
-        state
-    }
-
     /// Takes in what happened.
     pub(crate) fn apply(&mut self, graph: &Graph, record: &Record) {
         match record {
@@ -186,7 +177,6 @@ impl State {
             Record::Started { execution, frame, step, attempt, at, nested } => {
                 self.start(graph, *execution, *frame, step, *attempt, *at, nested.as_ref());
             }
-            Record::Noted { .. } => {}
             Record::Finished(finished) => self.finish(graph, finished),
             Record::Failed { execution, at, error, retry_at, spent } => {
                 self.spent.add(spent);
@@ -203,7 +193,7 @@ impl State {
                 self.answer(graph, *execution, *at, answer, next.as_deref(), *breaks);
             }
             Record::Passed { execution, .. } => self.pass(graph, *execution),
-            Record::Skipped { .. } => {}
+            Record::Noted { .. } | Record::Skipped { .. } => {}
             Record::Rested { at } => self.rested_at = Some(*at),
             Record::Woken { at } => self.wake(*at),
             Record::Ended { at, outcome, error, .. } => {
@@ -291,15 +281,18 @@ impl State {
             _ => None,
         };
         if !matches!(step.work, Work::End) {
-            self.remember(scope, Past {
-                step,
-                attempt: open.attempt,
-                started_at: open.started_at,
-                ended_at: finished.at,
-                error: finished.error.clone(),
-                completed: true,
-                route,
-            });
+            self.remember(
+                scope,
+                Past {
+                    step,
+                    attempt: open.attempt,
+                    started_at: open.started_at,
+                    ended_at: finished.at,
+                    error: finished.error.clone(),
+                    completed: true,
+                    route,
+                },
+            );
         }
         self.go(graph, open.frame, finished.next.as_deref(), finished.breaks);
     }
@@ -316,7 +309,8 @@ impl State {
     }
 
     fn fail(&mut self, graph: &Graph, execution: u32, at: Millis, error: &str, retry_at: Option<Millis>) {
-        let Some((scope, open)) = self.open.get(&execution).and_then(|open| Some((self.frames.get(&open.frame)?.scope, open.clone()))) else {
+        let Some((scope, open)) = self.open.get(&execution).and_then(|open| Some((self.frames.get(&open.frame)?.scope, open.clone())))
+        else {
             return;
         };
         if let Some(step) = self.step(graph, scope, &open.step).cloned() {
@@ -371,16 +365,19 @@ impl State {
             frame.position = following.or_else(|| listed.iter().position(|id| id == next)).unwrap_or(listed.len());
         }
         let parent = frame.parent;
-        if let Some(Execution { holds: Holds::Passes(passes), .. }) = parent.filter(|_| breaks).and_then(|parent| self.open.get_mut(&parent)) {
+        if let Some(Execution { holds: Holds::Passes(passes), .. }) =
+            parent.filter(|_| breaks).and_then(|parent| self.open.get_mut(&parent))
+        {
             passes.broken = true;
         }
     }
 
     /// Begins the next pass of a loop.
     fn pass(&mut self, graph: &Graph, execution: u32) {
-        let Some(open) = self.open.get(&execution).cloned() else { return };
+        let Some(step) = self.step_of(graph, execution).cloned() else { return };
+        let Some(open) = self.open.get_mut(&execution) else { return };
         let Some(scope) = self.frames.get(&open.frame).map(|frame| frame.scope) else { return };
-        let (Some(step), Holds::Passes(mut passes)) = (self.step(graph, scope, &open.step).cloned(), open.holds) else { return };
+        let Holds::Passes(mut passes) = std::mem::replace(&mut open.holds, Holds::Work) else { return };
         self.collect(graph, scope, &step, &mut passes);
         passes.iteration += 1;
         self.close_frames(execution);
@@ -439,13 +436,13 @@ impl State {
         }
     }
 
-    /// Lets everything go on that had failed or was stopped.
+    /// Lets everything go on that had failed or was stopped. Whoever retries wants the limits of time and turns to count anew.
     fn retry(&mut self, at: Millis) {
-        if let Some(ended) = self.ended.take() {
-            self.rested += (at - ended.at).max(0);
-        }
+        self.ended = None;
+        self.rested = at - self.began.at;
         let rested = self.rested;
-        let stopped = |open: &Execution| matches!(open.holds, Holds::Work) || (open.failed.is_some() && matches!(open.holds, Holds::Question(_)));
+        let stopped =
+            |open: &Execution| matches!(open.holds, Holds::Work) || (open.failed.is_some() && matches!(open.holds, Holds::Question(_)));
         let leaves: Vec<u32> = self.open.iter().filter(|(_, open)| stopped(open)).map(|(number, _)| *number).collect();
         for open in self.open.values_mut() {
             (open.failed, open.started_at, open.rested) = (None, at, rested);
@@ -459,7 +456,7 @@ impl State {
             }
         }
         for scope in self.scopes.values_mut() {
-            scope.turns = 0; // whoever retries wants the limits to count anew
+            scope.turns = 0;
         }
     }
 
@@ -484,7 +481,9 @@ impl State {
         let frame = self.frames.get(&frame)?;
         match (frame.kind, &self.step_of(graph, frame.parent?)?.work) {
             (FrameKind::Pass, Work::Loop { body, .. }) => Some(body),
-            (FrameKind::Branch(index), Work::Parallel { branches, .. }) => branches.get(index as usize).map(Vec::as_slice).filter(|ids| ids.len() > 1),
+            (FrameKind::Branch(index), Work::Parallel { branches, .. }) => {
+                branches.get(index as usize).map(Vec::as_slice).filter(|ids| ids.len() > 1)
+            }
             _ => None,
         }
     }

@@ -13,8 +13,8 @@ use crate::engine::teller::Hint;
 use crate::wire::v1::run_event::{
     BranchStart, ContextCompact, Event, Final, FinalData, HumanInputReceived, HumanInputRequired, IfDecision, LlmThought, LoopComplete,
     LoopIteration, LoopLimitReached, MergeComplete, OrchestrationComplete, OrchestrationEnd, OrchestrationError, OrchestrationStart,
-    ParallelComplete, ParallelStart, ReasoningDelta, RoutingDecision, RunRetried, StepComplete, StepError, StepStart, StepWarning, SwitchDecision, TextDelta, Thinking,
-    ToolExecution, ToolResult, TransformResult,
+    ParallelComplete, ParallelStart, ReasoningDelta, RoutingDecision, RunRetried, StepComplete, StepError, StepStart, StepWarning,
+    SwitchDecision, TextDelta, Thinking, ToolExecution, ToolResult, TransformResult,
 };
 use crate::wire::v1::{ChatEvent, RunEvent, RunStatus};
 use crate::wire::{JsonObject, Time};
@@ -74,7 +74,7 @@ struct Teller<'a> {
 impl Teller<'_> {
     fn tell(&self, record: &Record) -> Vec<RunEvent> {
         match record {
-            Record::Began(began) => vec![self.of_run(Event::OrchestrationStart(self.start(began)), Some(&began.run_id))],
+            Record::Began(began) => vec![Self::of_run(Event::OrchestrationStart(self.start()), Some(&began.run_id))],
             Record::Started { frame, step, attempt, nested, .. } => {
                 let depth = nested.as_ref().map(|nested| (nested.orchestration_id.as_str(), self.depth(*frame) + 1));
                 self.started(*frame, step, *attempt, depth)
@@ -97,12 +97,12 @@ impl Teller<'_> {
                 vec![self.of_step(*frame, step, Event::LoopLimitReached(event))]
             }
             Record::Ended { outcome, error, .. } => self.ended(*outcome, error.as_deref()),
-            Record::Retried { .. } => vec![self.of_run(Event::RunRetried(RunRetried {}), None)],
+            Record::Retried { .. } => vec![Self::of_run(Event::RunRetried(RunRetried {}), None)],
             Record::Interrupted { .. } | Record::Rested { .. } | Record::Woken { .. } => Vec::new(),
         }
     }
 
-    fn start(&self, _began: &Began) -> OrchestrationStart {
+    fn start(&self) -> OrchestrationStart {
         let orchestration = self.graph.flow(self.graph.root()).map(|flow| &flow.orchestration);
         OrchestrationStart {
             orchestration_id: self.graph.root().to_owned(),
@@ -111,12 +111,14 @@ impl Teller<'_> {
     }
 
     fn started(&self, frame: u32, id: &str, attempt: u32, nested: Option<(&str, u32)>) -> Vec<RunEvent> {
-        let Some((place, step)) = self.state.frames.get(&frame).and_then(|place| Some((place, self.state.step(self.graph, place.scope, id)?)))
+        let Some((place, step)) =
+            self.state.frames.get(&frame).and_then(|place| Some((place, self.state.step(self.graph, place.scope, id)?)))
         else {
             return Vec::new();
         };
         let mut events = Vec::new();
-        if let (FrameKind::Branch(branch_index), Some(parent), true) = (place.kind, place.parent, place.entered.is_empty() && attempt == 1) {
+        if let (FrameKind::Branch(branch_index), Some(parent), true) = (place.kind, place.parent, place.entered.is_empty() && attempt == 1)
+        {
             let branch_count = self.branches(parent);
             events.extend(self.of_execution(parent, Event::BranchStart(BranchStart { branch_index, branch_count })));
         }
@@ -188,7 +190,7 @@ impl Teller<'_> {
             Holds::Passes(passes) => add(Event::LoopComplete(LoopComplete { iterations_completed: passes.iteration })),
             Holds::Nested(scope) => {
                 if let Some(scope) = self.state.scopes.get(scope) {
-                    add(Event::Final(self.final_of(scope, Outcome::Completed, None)));
+                    add(Event::Final(Self::final_of(scope, Outcome::Completed, None)));
                 }
             }
             _ => told(&finished.told, step, next).into_iter().for_each(&mut add),
@@ -224,16 +226,16 @@ impl Teller<'_> {
         let mut events = Vec::new();
         let cancelled = (outcome == Outcome::Cancelled).then_some("Cancelled");
         if let Some(error) = error.or(cancelled) {
-            events.push(self.of_run(Event::OrchestrationError(OrchestrationError { error: error.to_owned() }), None));
+            events.push(Self::of_run(Event::OrchestrationError(OrchestrationError { error: error.to_owned() }), None));
         }
         let Some(scope) = self.state.root() else { return events };
         let complete = OrchestrationComplete { status: status(outcome).into(), final_state: Some(shared_state(scope)) };
-        events.push(self.of_run(Event::OrchestrationComplete(complete), Some(&self.state.began.run_id)));
-        events.push(self.of_run(Event::Final(self.final_of(scope, outcome, error)), None));
+        events.push(Self::of_run(Event::OrchestrationComplete(complete), Some(&self.state.began.run_id)));
+        events.push(Self::of_run(Event::Final(Self::final_of(scope, outcome, error)), None));
         events
     }
 
-    fn final_of(&self, scope: &Scope, outcome: Outcome, error: Option<&str>) -> Final {
+    fn final_of(scope: &Scope, outcome: Outcome, error: Option<&str>) -> Final {
         Final {
             response: final_response(scope, outcome, error),
             intent: Some("orchestration".to_owned()),
@@ -263,7 +265,7 @@ impl Teller<'_> {
         scope.map_or(0, |scope| scope.depth)
     }
 
-    fn of_run(&self, event: Event, run_id: Option<&str>) -> RunEvent {
+    fn of_run(event: Event, run_id: Option<&str>) -> RunEvent {
         RunEvent { event: Some(event), run_id: run_id.map(str::to_owned), ..RunEvent::default() }
     }
 

@@ -6,7 +6,8 @@ use crate::engine::chat::CANCELLED;
 use crate::error::Reason;
 use crate::wire::JsonObject;
 use crate::wire::v1::chat_event::{
-    ContextCompact, Delegate, Done, Error, Event, LlmThought, ReasoningDelta, Response, Session, Status, TextDelta, Thinking, ToolExecution, ToolResult,
+    ContextCompact, Delegate, Done, Error, Event, LlmThought, ReasoningDelta, Response, Session, Status, TextDelta, Thinking,
+    ToolExecution, ToolResult,
 };
 use crate::wire::v1::{ChatEvent, Usage};
 
@@ -26,10 +27,8 @@ pub(super) fn tell(state: &State, record: &Record) -> Vec<ChatEvent> {
 /// Makes the event of a piece of text that is generated right now.
 pub(super) fn hint(reasoning: bool, text: String, delegate: Option<record::Delegate>) -> ChatEvent {
     let delegate = told(delegate);
-    let event = match reasoning {
-        true => Event::ReasoningDelta(ReasoningDelta { text, delegate }),
-        false => Event::TextDelta(TextDelta { text, delegate }),
-    };
+    let event =
+        if reasoning { Event::ReasoningDelta(ReasoningDelta { text, delegate }) } else { Event::TextDelta(TextDelta { text, delegate }) };
     ChatEvent { event: Some(event), id: 0 }
 }
 

@@ -92,27 +92,24 @@ impl Watch {
     /// Returns the next event; nothing once watching ends.
     pub(crate) async fn next(&mut self) -> Result<Option<Public>> {
         while self.close.is_none() {
-            let item = match &mut self.replay {
-                Some(_) => match self.replayed().await? {
-                    Some(item) => item,
-                    None => continue,
-                },
-                None => {
-                    let stopping = || Error::new(Reason::Unavailable, "the server is stopping; try again in a moment");
-                    match self.stop.run_until_cancelled(self.seat.next()).await.ok_or_else(stopping)? {
-                        News::Item(item) => item,
-                        News::Behind => {
-                            self.replay = Some(Box::default());
-                            continue;
-                        }
-                    }
-                }
-            };
-            if let Some(event) = self.take(item) {
+            let item = if self.replay.is_some() { self.replayed().await? } else { self.heard().await? };
+            if let Some(event) = item.and_then(|item| self.take(item)) {
                 return Ok(Some(event));
             }
         }
         Ok(None)
+    }
+
+    /// Returns what is told right now; nothing where too much was, so that the log has to be read.
+    async fn heard(&mut self) -> Result<Option<Item>> {
+        let stopping = || Error::new(Reason::Unavailable, "the server is stopping; try again in a moment");
+        match self.stop.run_until_cancelled(self.seat.next()).await.ok_or_else(stopping)? {
+            News::Item(item) => Ok(Some(item)),
+            News::Behind => {
+                self.replay = Some(Box::default());
+                Ok(None)
+            }
+        }
     }
 
     /// Tells an item, unless it was told before.

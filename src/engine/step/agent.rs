@@ -6,7 +6,9 @@ use super::{Attempt, Done, Failure, FailureKind, prompt};
 use crate::definition::{Agent, Step};
 use crate::engine::assist::Chain;
 use crate::engine::chat::said;
+use crate::engine::prepare::own_model;
 use crate::engine::run::Told;
+use crate::engine::teller::Gone;
 use crate::engine::turn::{Outcome, Stop};
 use crate::provider::{Message, Role};
 use crate::store::NewTurn;
@@ -18,12 +20,13 @@ pub(super) async fn perform(attempt: &mut Attempt, allowed: Option<&[String]>) -
     let mut messages = earlier(attempt, &agent).await?;
     messages.push(Message::text(Role::User, task.clone()));
     let (engine, scope) = (attempt.engine.clone(), attempt.scope.clone());
-    let turn = engine.turn(scope, Chain::new(agent.clone()), allowed, messages, &attempt.teller).await.map_err(Failure::model)?;
+    let chain = Chain::new(agent.clone(), Some(attempt.effect_id.clone()));
+    let turn = engine.turn(scope, chain, allowed, messages, &attempt.teller).await.map_err(Failure::model)?;
     let model = turn.model_name.clone();
     let Outcome { content, intent, tool_name, kept } = match engine.take(turn, &mut attempt.teller).await {
         Ok(outcome) => outcome,
         Err(Stop::Failed(error)) => return Err(Failure { kind: FailureKind::Model, error }),
-        Err(Stop::Gone) => return Err(crate::engine::teller::Gone.into()),
+        Err(Stop::Gone) => return Err(Gone.into()),
     };
     let turn = kept.then(|| new_turn(attempt, &agent, task, content.clone(), model));
     Ok(Done { output: Some(content.clone().into()), told: Told::Answer { text: content, intent, tool_name }, turn, ..Done::default() })
@@ -32,7 +35,7 @@ pub(super) async fn perform(attempt: &mut Attempt, allowed: Option<&[String]>) -
 /// Returns the agent as it is in a step, which may have another model and has rounds of its own.
 fn in_step(agent: &Agent, step: &Step, workflow: &str) -> Agent {
     let system_prompt = [&*agent.system_prompt, workflow].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
-    let model = step.model.clone().or_else(|| agent.model.clone());
+    let model = step.model.as_deref().and_then(own_model).map(str::to_owned).or_else(|| agent.model.clone());
     Agent { system_prompt, model, max_turns: step.max_turns, ..agent.clone() }
 }
 

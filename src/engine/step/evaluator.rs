@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn one_input_is_judged_bare_and_several_by_name() {
         let judged_of = |keys: &[&str]| {
-            let flow = orchestration(json!([{"id": "e", "type": "evaluator", "input_keys": keys}]));
+            let flow = orchestration(&json!([{"id": "e", "type": "evaluator", "input_keys": keys}]));
             judged(flow.step("e").unwrap(), &state(json!({"user_input": "go", "a": "one", "b": [2]})))
         };
         assert_eq!(judged_of(&["a", "none"]), "one");
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn without_inputs_the_newest_result_is_judged() {
-        let flow = orchestration(json!([{"id": "e", "type": "evaluator"}, {"id": "w", "type": "llm", "output_key": "draft"}]));
+        let flow = orchestration(&json!([{"id": "e", "type": "evaluator"}, {"id": "w", "type": "llm", "output_key": "draft"}]));
         let mut state = state(json!({"user_input": "go", "draft": "text"}));
         state.history.push(past(&flow, "w", None));
         assert_eq!(judged(flow.step("e").unwrap(), &Arc::new(state)), "text");

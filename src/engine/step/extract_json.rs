@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn one_value_stands_alone_and_several_make_a_list() {
-        let flow = orchestration(json!([{"id": "e", "type": "extract_json", "input_keys": ["a", "b"]}]));
+        let flow = orchestration(&json!([{"id": "e", "type": "extract_json", "input_keys": ["a", "b"]}]));
         let found = |a: Value| decided(&flow, "e", json!({"a": a}));
         assert_eq!(found("so {\"x\": 1}!".into()).output.unwrap(), json!({"x": 1}));
         assert_eq!(found(json!({"x": [1]})).output.unwrap(), json!({"x": [1]}), "what is JSON already stays as it is");

@@ -9,14 +9,14 @@ use crate::definition::orchestrations;
 use crate::engine::run::{Flow, Graph, Past, Pinned, ScopeState};
 
 /// Makes a graph of an orchestration `w` with these steps.
-pub(super) fn graph(steps: Value) -> Graph {
+pub(super) fn graph(steps: &Value) -> Graph {
     let text = json!([{"id": "w", "name": "Work", "steps": steps}]).to_string();
     let orchestrations = orchestrations(&text).unwrap().0.iter().map(|one| (**one).clone()).collect();
     Graph::new(Pinned { orchestrations, agents: Vec::new() })
 }
 
 /// Makes an orchestration of these steps.
-pub(super) fn orchestration(steps: Value) -> Flow {
+pub(super) fn orchestration(steps: &Value) -> Flow {
     let text = json!([{"id": "w", "steps": steps}]).to_string();
     Flow::new((*orchestrations(&text).unwrap().0[0]).clone())
 }

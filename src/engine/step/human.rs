@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_question_is_filled_and_shows_the_newest_result() {
-        let flow = orchestration(json!([
+        let flow = orchestration(&json!([
             {"id": "h", "type": "human", "human_prompt": "OK, {state.name}?", "human_fields": [{"key": "k", "odd": [1]}], "input_keys": ["gone", "empty"],
              "human_timeout_action": "fail", "human_timeout_seconds": 5},
             {"id": "n", "type": "llm", "output_key": "note"},

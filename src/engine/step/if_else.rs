@@ -28,10 +28,10 @@ mod tests {
     use super::super::fixture::{decided, orchestration};
     use super::*;
 
-    fn outcome(step: serde_json::Value, n: i32) -> (Option<Value>, Lead, usize) {
+    fn outcome(step: Value, n: i32) -> (Option<Value>, Lead, usize) {
         let mut step = step;
         (step["id"], step["type"]) = ("i".into(), "if_else".into());
-        let done = decided(&orchestration(json!([step])), "i", json!({"n": n}));
+        let done = decided(&orchestration(&json!([step])), "i", json!({"n": n}));
         (done.output, done.lead, done.warnings.len())
     }
 

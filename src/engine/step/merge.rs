@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn values_are_merged_under_the_names_of_their_steps() {
         let merged = |strategy: &str| {
-            let flow = orchestration(json!([
+            let flow = orchestration(&json!([
                 {"id": "m", "type": "merge", "input_keys": ["a", "none", "b"], "merge_strategy": strategy},
                 {"id": "x", "name": "X", "type": "print", "output_key": "a"},
             ]));

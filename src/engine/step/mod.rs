@@ -9,6 +9,8 @@ mod human;
 mod if_else;
 mod llm;
 mod merge;
+#[cfg(test)]
+mod performing;
 mod print;
 mod prompt;
 mod switch;
@@ -55,10 +57,6 @@ pub(super) struct Attempt {
     pub step: Arc<Step>,
     /// The orchestration that the step stands in, with its state and history, as they are when the step begins.
     pub state: Arc<ScopeState>,
-    /// The run.
-    pub run_id: String,
-    /// Which attempt it is, from 1.
-    pub number: u32,
     /// The pass of the loop around, from 1, and how many there will be; nothing outside of loops.
     pub pass: Option<(u32, u32)>,
     /// The same for every attempt of this execution, for tools that can tell a repetition.
@@ -309,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_decides_nothing_is_left_to_others_and_what_is_no_step_fails() {
-        let flow = orchestration(json!([
+        let flow = orchestration(&json!([
             {"id": "a", "type": "agent"}, {"id": "h", "type": "human"}, {"id": "l", "type": "loop"}, {"id": "e", "type": "end"}, {"id": "j", "type": "jump"},
         ]));
         let decide = |id: &str| decide(flow.step(id).unwrap(), &flow, &state(json!({})));
@@ -321,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_result_that_is_too_large_is_refused() {
-        let flow = orchestration(json!([{"id": "p", "type": "print", "print_content": "{state.a}{state.b}"}]));
+        let flow = orchestration(&json!([{"id": "p", "type": "print", "print_content": "{state.a}{state.b}"}]));
         let printed = |bytes: usize| decide(flow.step("p").unwrap(), &flow, &state(json!({"a": "x".repeat(bytes), "b": "y"}))).unwrap();
         assert!(printed(OUTPUT_BYTES - 3).is_ok(), "two quotes belong to it");
         assert!(printed(OUTPUT_BYTES).unwrap_err().error.detail().starts_with("the result of step `p` has 2097155 bytes"));

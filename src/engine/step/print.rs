@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn text_is_filled_and_an_empty_one_is_warned_of() {
-        let flow = orchestration(json!([{"id": "p", "type": "print", "print_content": "Hi {state.a.b}"}, {"id": "q", "type": "print"}]));
+        let flow = orchestration(&json!([{"id": "p", "type": "print", "print_content": "Hi {state.a.b}"}, {"id": "q", "type": "print"}]));
         assert_eq!(decided(&flow, "p", json!({"a": {"b": "Bo"}})).output.unwrap(), "Hi Bo");
         let empty = decided(&flow, "q", json!({}));
         assert_eq!((empty.output.unwrap(), empty.warnings.len()), (json!(""), 1));

@@ -135,7 +135,7 @@ fn pass(item: &Value) -> Option<(u64, &Value)> {
 fn again(place: &Place<'_>) -> Option<String> {
     let runs: Vec<usize> = place.state.history.iter().enumerate().filter(|(_, past)| is_run(past, place.step)).map(|(at, _)| at).collect();
     let pass = place.pass.filter(|(number, _)| *number > 1);
-    let last = *runs.last().filter(|_| !runs.is_empty())?;
+    let last = *runs.last()?;
     let mut lines = vec![match pass {
         Some((number, all)) => format!("# This step runs again: pass {number} of at most {all} of a loop"),
         None => format!("# This step runs again: run {}", runs.len() + 1),
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     fn flow() -> Graph {
-        graph(json!([
+        graph(&json!([
             {"id": "w", "name": "Write", "type": "agent", "prompt_template": "Write of {state.topic}.", "output_key": "draft", "next_step_id": "e",
              "input_keys": ["user_input", "notes", "ok", "none"]},
             {"id": "e", "name": "Judge", "type": "evaluator", "route_map": {"redo": "w", "good": null}},
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_step_without_a_task_has_the_message_of_the_run() {
-        let graph = graph(json!([{"id": "w", "type": "llm"}]));
+        let graph = graph(&json!([{"id": "w", "type": "llm"}]));
         assert_eq!(told(&graph, &state(json!({"user_input": "Hi {state.user_input}"})), None), "Hi {state.user_input}");
     }
 
@@ -294,7 +294,7 @@ mod tests {
         let text = system(&Place { step, graph: &graph, state: &state(json!({})), pass: None });
         assert!(text.starts_with("You do the step `Write` of the workflow `Work`. Your answer is kept as `draft`"), "{text}");
         assert!(text.contains("- Write [agent] -> Judge (this is you)\n- Judge [evaluator] -> Write\n- Ask [human] -> the end"), "{text}");
-        let alone = super::super::fixture::graph(json!([{"id": "w", "type": "llm"}]));
+        let alone = super::super::fixture::graph(&json!([{"id": "w", "type": "llm"}]));
         assert_eq!(system(&Place { graph: &alone, step, state: &state(json!({})), pass: None }), "");
     }
 }

@@ -32,10 +32,10 @@ mod tests {
     use super::super::fixture::{decided, orchestration};
     use super::*;
 
-    fn outcome(value: Value, cases: Value, default: Value) -> (Option<Value>, Lead, Option<String>) {
+    fn outcome(value: &Value, cases: &Value, default: &Value) -> (Option<Value>, Lead, Option<String>) {
         let step =
             json!({"id": "s", "type": "switch", "switch_expression": "state.v", "switch_cases": cases, "switch_default_step_id": default});
-        let done = decided(&orchestration(json!([step])), "s", json!({"v": value}));
+        let done = decided(&orchestration(&json!([step])), "s", json!({"v": value}));
         let Told::Switch { case, .. } = done.told else { panic!("no switch: {:?}", done.told) };
         (done.output, done.lead, case)
     }
@@ -44,16 +44,16 @@ mod tests {
     fn values_are_compared_as_python_shows_them() {
         let cases = json!({"True": "a", "1.0": "b", "None": "c", "{'k': 'x'}": "d", "no": null});
         for (value, way) in [(json!(true), "a"), (json!(1.0), "b"), (Value::Null, "c"), (json!({"k": "x"}), "d")] {
-            let (output, lead, case) = outcome(value.clone(), cases.clone(), Value::Null);
+            let (output, lead, case) = outcome(&value, &cases, &Value::Null);
             assert_eq!((output, lead, case.is_some()), (Some(value), Lead::To(Some(way.to_owned())), true));
         }
-        assert_eq!(outcome("no".into(), cases, "z".into()).1, Lead::To(None), "a case that leads nowhere ends");
+        assert_eq!(outcome(&"no".into(), &cases, &"z".into()).1, Lead::To(None), "a case that leads nowhere ends");
     }
 
     #[test]
     fn what_matches_no_case_takes_the_default_or_ends() {
-        assert_eq!(outcome(7.into(), json!({"8": "a"}), "z".into()).1, Lead::To(Some("z".to_owned())));
-        assert_eq!(outcome(7.into(), json!({"8": "a"}), Value::Null).1, Lead::To(None));
-        assert_eq!(outcome(7.into(), json!({}), "z".into()).1, Lead::Behind, "without cases the default does not count");
+        assert_eq!(outcome(&7.into(), &json!({"8": "a"}), &"z".into()).1, Lead::To(Some("z".to_owned())));
+        assert_eq!(outcome(&7.into(), &json!({"8": "a"}), &Value::Null).1, Lead::To(None));
+        assert_eq!(outcome(&7.into(), &json!({}), &"z".into()).1, Lead::Behind, "without cases the default does not count");
     }
 }

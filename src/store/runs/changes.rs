@@ -56,7 +56,8 @@ impl Owned<NewRun> {
     async fn insert(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let run = &self.change;
         let insert = sqlx::query(
-            "INSERT INTO definitions (hash, body) SELECT ?11, ?12 WHERE ?11 IS NOT NULL ON CONFLICT DO NOTHING;
+            "INSERT INTO definitions (hash, body)
+             SELECT ?11, ?12 WHERE ?11 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM definitions WHERE hash = ?11);
              INSERT INTO runs (run_id, orchestration_id, agent_id, session_id, name, definition, principal, created_at, background,
                                status, wake_at, ended_at, cost, input_tokens, output_tokens, epoch, owner, crashes, rows, events)
              VALUES (?13, ?14, ?15, ?16, ?17, ?11, ?18, ?19, ?20, ?1, ?2, ?3, ?4, ?5, ?6, ?21, ?22, 0, ?7, ?9);

@@ -60,4 +60,10 @@ CREATE TABLE repeats (
 
 CREATE INDEX repeats_of_run ON repeats (run);
 
+-- What is written to see whether the disk takes as much as a small run again.
+CREATE TABLE trials (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    filler BLOB NOT NULL
+) STRICT;
+
 PRAGMA user_version = 3;

@@ -140,7 +140,8 @@ fn differences(path: &str, recorded: &Value, ours: &Value, found: &mut Vec<Strin
                     None => found.push(format!("{path}.{key} is missing")),
                 }
             }
-            let is_new = |key: &&String| !recorded.contains_key(*key) && !ADDED_FIELDS.contains(&key.as_str()) && !CHANGING.contains(&key.as_str());
+            let is_new =
+                |key: &&String| !recorded.contains_key(*key) && !ADDED_FIELDS.contains(&key.as_str()) && !CHANGING.contains(&key.as_str());
             found.extend(ours.keys().filter(is_new).map(|key| format!("{path}.{key} is new")));
         }
         (Value::Array(recorded), Value::Array(ours)) if recorded.len() == ours.len() => {
@@ -179,38 +180,78 @@ fn orchestrations() -> Value {
         "human_fields": [{"name": "decision", "type": "text", "label": "Decision"}]});
     let routes = json!({"route_map": {"redo": "w", "ok": null}, "output_key": "dec"});
     json!([
-        orchestration("print2", "Print two", json!({"lang": {"type": "string", "default": "en"}}), json!([
-            step("s1", "print", json!({"print_content": "Hi {state.user_input} ({state.lang}) {state.nope}", "output_key": "greet", "next_step_id": "s2"})),
-            step("s2", "end", json!({"name": "End"})),
-        ])),
-        orchestration("human", "Human", json!({}), json!([
-            step("h1", "human", human),
-            step("p2", "print", json!({"print_content": "got {state.ans.decision}", "output_key": "out"})),
-        ])),
-        orchestration("par", "Par", json!({}), json!([
-            step("p", "parallel", json!({"parallel_branches": [["x"], ["y"]], "next_step_id": "m"})),
-            step("x", "print", json!({"print_content": "X", "output_key": "kx", "next_step_id": "m"})),
-            step("y", "print", json!({"print_content": "Y", "output_key": "ky", "next_step_id": "m"})),
-            step("m", "merge", json!({"merge_strategy": "concat", "input_keys": ["kx", "ky"], "output_key": "mm"})),
-        ])),
-        orchestration("loop", "Loop", json!({}), json!([
-            step("l", "loop", json!({"loop_count": 2, "loop_step_ids": ["b"], "output_key": "lo"})),
-            step("b", "print", json!({"print_content": "B", "output_key": "kb"})),
-        ])),
-        orchestration("branch", "Branch", json!({"n": {"type": "number", "default": 5}}), json!([
-            step("i", "if_else", json!({"if_condition": "state.n > 3", "if_true_step_id": "s", "if_false_step_id": "f", "output_key": "r"})),
-            step("s", "switch", json!({"switch_expression": "state.n", "switch_cases": {"5": "f"}})),
-            step("f", "print", json!({"print_content": "F", "output_key": "o"})),
-        ])),
-        orchestration("eval", "Eval", json!({}), json!([
-            step("w", "llm", json!({"output_key": "draft", "next_step_id": "e"})),
-            step("e", "evaluator", routes),
-        ])),
+        orchestration(
+            "print2",
+            "Print two",
+            json!({"lang": {"type": "string", "default": "en"}}),
+            json!([
+                step(
+                    "s1",
+                    "print",
+                    json!({"print_content": "Hi {state.user_input} ({state.lang}) {state.nope}", "output_key": "greet", "next_step_id": "s2"})
+                ),
+                step("s2", "end", json!({"name": "End"})),
+            ])
+        ),
+        orchestration(
+            "human",
+            "Human",
+            json!({}),
+            json!([
+                step("h1", "human", human),
+                step("p2", "print", json!({"print_content": "got {state.ans.decision}", "output_key": "out"})),
+            ])
+        ),
+        orchestration(
+            "par",
+            "Par",
+            json!({}),
+            json!([
+                step("p", "parallel", json!({"parallel_branches": [["x"], ["y"]], "next_step_id": "m"})),
+                step("x", "print", json!({"print_content": "X", "output_key": "kx", "next_step_id": "m"})),
+                step("y", "print", json!({"print_content": "Y", "output_key": "ky", "next_step_id": "m"})),
+                step("m", "merge", json!({"merge_strategy": "concat", "input_keys": ["kx", "ky"], "output_key": "mm"})),
+            ])
+        ),
+        orchestration(
+            "loop",
+            "Loop",
+            json!({}),
+            json!([
+                step("l", "loop", json!({"loop_count": 2, "loop_step_ids": ["b"], "output_key": "lo"})),
+                step("b", "print", json!({"print_content": "B", "output_key": "kb"})),
+            ])
+        ),
+        orchestration(
+            "branch",
+            "Branch",
+            json!({"n": {"type": "number", "default": 5}}),
+            json!([
+                step(
+                    "i",
+                    "if_else",
+                    json!({"if_condition": "state.n > 3", "if_true_step_id": "s", "if_false_step_id": "f", "output_key": "r"})
+                ),
+                step("s", "switch", json!({"switch_expression": "state.n", "switch_cases": {"5": "f"}})),
+                step("f", "print", json!({"print_content": "F", "output_key": "o"})),
+            ])
+        ),
+        orchestration(
+            "eval",
+            "Eval",
+            json!({}),
+            json!([step("w", "llm", json!({"output_key": "draft", "next_step_id": "e"})), step("e", "evaluator", routes),])
+        ),
         orchestration("agentstep", "AgentStep", json!({}), json!([step("a", "agent", json!({"agent_id": "a1", "output_key": "k"}))])),
-        orchestration("xform", "Xform", json!({}), json!([
-            step("a", "transform", json!({"transform_code": "result = {'n': 1}", "output_key": "r", "next_step_id": "b"})),
-            step("b", "extract_json", json!({"input_keys": ["user_input"], "output_key": "j"})),
-        ])),
+        orchestration(
+            "xform",
+            "Xform",
+            json!({}),
+            json!([
+                step("a", "transform", json!({"transform_code": "result = {'n': 1}", "output_key": "r", "next_step_id": "b"})),
+                step("b", "extract_json", json!({"input_keys": ["user_input"], "output_key": "j"})),
+            ])
+        ),
         orchestration("bad", "Bad", json!({}), json!([])),
     ])
 }
@@ -226,7 +267,9 @@ fn models(name: &str) -> Vec<&'static str> {
 fn server(name: &str, model: &ModelService, tool: &ModelService) -> Server {
     let script = match name {
         "run_stream_llm_fail" | "run_stream_agentstep_error" => json!({"error": "rejected"}),
-        _ => json!({"answers": [{"text": "", "reasoning": "why", "calls": [{"tool": "echo", "arguments": {"text": "q"}}]}, {"text": "Answer."}]}),
+        _ => {
+            json!({"answers": [{"text": "", "reasoning": "why", "calls": [{"tool": "echo", "arguments": {"text": "q"}}]}, {"text": "Answer."}]})
+        }
     };
     let setup = Setup::new()
         .agents(json!([{"id": "a1", "name": "Alpha", "tools": ["echo"]}]))
@@ -249,7 +292,8 @@ async fn a_known_run_is_as_it_was(#[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
             model.called().await.answer(text).await;
         }
     });
-    let serving = tokio::spawn(async move { tool.called().await.respond("200 OK", "content-type: application/json\r\n", r#"{"echo": "q"}"#).await });
+    let serving =
+        tokio::spawn(async move { tool.called().await.respond("200 OK", "content-type: application/json\r\n", r#"{"echo": "q"}"#).await });
     let path = match exchange.path.split_once("/runs/run_") {
         Some((before, after)) => format!("{before}/runs/{}/{}", paused(&server).await, after.split_once('/').unwrap().1),
         None => exchange.path.clone(),

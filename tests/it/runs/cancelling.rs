@@ -97,7 +97,9 @@ async fn of_an_end_and_a_cancel_one_wins(#[values(Rest, Grpc)] dialect: Dialect)
         let told: Vec<Value> = watched(&client, &run_id).await.into_iter().map(|(_, event)| event).collect();
         let [end] = of_type(&told, "orchestration_complete")[..] else { panic!("one end: {told:?}") };
         match cancelled {
-            crate::support::Outcome::Answered(answer) => assert_eq!((&answer["status"], &end["status"]), (&json!("cancelled"), &json!("cancelled"))),
+            crate::support::Outcome::Answered(answer) => {
+                assert_eq!((&answer["status"], &end["status"]), (&json!("cancelled"), &json!("cancelled")))
+            }
             crate::support::Outcome::Refused { status, .. } => assert_eq!((status, &end["status"]), (400, &json!("completed"))),
         }
     }

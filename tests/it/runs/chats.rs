@@ -59,7 +59,10 @@ async fn a_chat_in_the_background_goes_on_by_itself(#[values(Rest, Grpc)] dialec
 
 #[rstest]
 #[tokio::test]
-async fn a_chat_is_cancelled_when_its_caller_leaves_or_says_so(#[values(Rest, Grpc)] dialect: Dialect, #[values(true, false)] leaves: bool) {
+async fn a_chat_is_cancelled_when_its_caller_leaves_or_says_so(
+    #[values(Rest, Grpc)] dialect: Dialect,
+    #[values(true, false)] leaves: bool,
+) {
     let service = ModelService::new().await;
     let server = Setup::new().model(&service.url()).start();
     let client = server.client(dialect);
@@ -76,7 +79,8 @@ async fn a_chat_is_cancelled_when_its_caller_leaves_or_says_so(#[values(Rest, Gr
         assert_eq!(events.until("error").await, json!({"type": "error", "message": "the chat was cancelled", "reason": "CANCELLED"}));
         events.until("done").await;
     }
-    let stands = async || Some(client.call("GetChat", json!({"run_id": run_id})).await.answer()).filter(|chat| chat["status"] == "cancelled");
+    let stands =
+        async || Some(client.call("GetChat", json!({"run_id": run_id})).await.answer()).filter(|chat| chat["status"] == "cancelled");
     eventually("the end", stands).await;
     let sessions = client.call("ListSessions", json!({})).await.answer();
     assert_eq!(sessions["sessions"], json!([]), "nothing of it is remembered");
@@ -111,7 +115,8 @@ async fn an_agent_runs_its_orchestration(#[values(Rest, Grpc)] dialect: Dialect)
     let client = server.client(dialect);
     let answer = client.chat(json!({"message": "hi", "session_id": "s"})).await.answer();
     let run_id = text(&answer, "run_id");
-    let expected = json!({"response": "two", "agent_id": "a1", "agent_name": "Alpha", "session_id": "s", "run_id": run_id, "status": "completed"});
+    let expected =
+        json!({"response": "two", "agent_id": "a1", "agent_name": "Alpha", "session_id": "s", "run_id": run_id, "status": "completed"});
     assert_eq!(answer, expected);
     assert_eq!(get(&client, run_id).await["shared_state"]["p"], "one hi", "it is a run of an orchestration too");
     let events = client.events(json!({"message": "hi", "session_id": "s"})).await;

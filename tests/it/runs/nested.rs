@@ -22,15 +22,30 @@ fn by(id: &str, agent: &str, next: Option<&str>) -> Value {
 async fn people_are_asked_at_every_depth(#[values(Rest, Grpc)] dialect: Dialect) {
     let orchestrations = json!([
         orchestration("o1", [by("outer", "middle", Some("z")), print("z", "got {state.outer}", None)]),
-        orchestration("o2", [human("before", Some("deep")), by("deep", "inner", Some("after")), human("after", Some("m")), print("m", "{state.deep}+{state.after.response}", None)]),
-        orchestration("o3", [human("first", Some("second")), human("second", Some("i")), print("i", "{state.first.response}{state.second.response}", None)]),
+        orchestration(
+            "o2",
+            [
+                human("before", Some("deep")),
+                by("deep", "inner", Some("after")),
+                human("after", Some("m")),
+                print("m", "{state.deep}+{state.after.response}", None)
+            ]
+        ),
+        orchestration(
+            "o3",
+            [human("first", Some("second")), human("second", Some("i")), print("i", "{state.first.response}{state.second.response}", None)]
+        ),
     ]);
     let mut server = Setup::new().agents(json!([runs("middle", "o2"), runs("inner", "o3")])).orchestrations(orchestrations).start();
     let client = server.client(dialect);
     let mut paused = run(&client, "hi").await;
     let run_id = text(&paused, "run_id").to_owned();
     for (step, response) in [("before", "1"), ("first", "2"), ("second", "3")] {
-        assert_eq!((&paused["status"], text(&paused["human_input_required"], "step_id")), (&json!("paused"), "outer"), "existing clients know the outer step");
+        assert_eq!(
+            (&paused["status"], text(&paused["human_input_required"], "step_id")),
+            (&json!("paused"), "outer"),
+            "existing clients know the outer step"
+        );
         assert_eq!(paused["human_input_required"]["prompt"], format!("{step}?"));
         let current = get(&client, &run_id).await["current_steps"][0].clone();
         let nested = if step == "before" { format!("{run_id}__outer_d1") } else { format!("{run_id}__outer_d1__deep_d2") };
@@ -44,8 +59,12 @@ async fn people_are_asked_at_every_depth(#[values(Rest, Grpc)] dialect: Dialect)
     assert_eq!(super::history(&done), ["outer", "z"]);
     let events: Vec<Value> = watched(&client, &run_id).await.into_iter().map(|(_, event)| event).collect();
     let asked = of_type(&events, "human_input_required");
-    let places: Vec<_> = asked.iter().map(|event| (text(event, "orch_step_id"), text(event, "nested_step_id"), event["nested_depth"].clone())).collect();
-    assert_eq!(places, [("outer", "before", json!(1)), ("outer", "first", json!(1)), ("outer", "second", json!(1)), ("outer", "after", json!(1))]);
+    let places: Vec<_> =
+        asked.iter().map(|event| (text(event, "orch_step_id"), text(event, "nested_step_id"), event["nested_depth"].clone())).collect();
+    assert_eq!(
+        places,
+        [("outer", "before", json!(1)), ("outer", "first", json!(1)), ("outer", "second", json!(1)), ("outer", "after", json!(1))]
+    );
     assert!(asked.iter().all(|event| event["run_id"] == run_id && event["nested_run_id"] == format!("{run_id}__outer_d1")), "{asked:?}");
     let finals: Vec<&Value> = of_type(&events, "final").into_iter().filter(|event| event["data"].is_object()).collect();
     assert_eq!(finals.len(), 3, "one for each orchestration");
@@ -83,7 +102,8 @@ async fn a_nested_orchestration_is_tried_again_as_a_whole(#[values(Rest, Grpc)] 
     let service = ModelService::new().await;
     let mut outer = by("outer", "inner", None);
     outer["retry"] = json!({"max_attempts": 2, "backoff_seconds": 0, "on": ["orchestration"]});
-    let orchestrations = json!([orchestration("o1", [outer]), orchestration("o2", [print("first", "f", Some("ask")), super::llm("ask", None)])]);
+    let orchestrations =
+        json!([orchestration("o1", [outer]), orchestration("o2", [print("first", "f", Some("ask")), super::llm("ask", None)])]);
     let server = Setup::new().model(&service.url()).agents(json!([runs("inner", "o2")])).orchestrations(orchestrations).start();
     let client = server.client(dialect);
     let running = tokio::spawn(async move { super::events(&client, "").await });
@@ -94,6 +114,7 @@ async fn a_nested_orchestration_is_tried_again_as_a_whole(#[values(Rest, Grpc)] 
     assert_eq!((&last["response"], &last["data"]["status"]), (&json!("fine"), &json!("completed")), "{last}");
     let inner: Vec<&str> = of_type(&events, "step_start").iter().filter_map(|event| event["nested_step_id"].as_str()).collect();
     assert_eq!(inner, ["first", "ask", "first", "ask"]);
-    let attempts: Vec<_> = last["data"]["step_history"].as_array().unwrap().iter().map(|step| (step["attempt"].clone(), step["status"].clone())).collect();
+    let attempts: Vec<_> =
+        last["data"]["step_history"].as_array().unwrap().iter().map(|step| (step["attempt"].clone(), step["status"].clone())).collect();
     assert_eq!(attempts, [(json!(1), json!("failed")), (json!(2), json!("completed"))]);
 }

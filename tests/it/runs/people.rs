@@ -3,16 +3,21 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{answer, entered, events, get, history, human, of_type, only, plain, print, run, step, text};
+use super::{answer, entered, events, get, history, human, llm, of_type, only, plain, print, run, step, text};
 use crate::support::Dialect::{self, Grpc, Rest};
-use crate::support::{Setup, eventually, refused};
+use crate::support::{ModelService, Setup, eventually, refused};
 
 #[rstest]
 #[tokio::test]
 async fn a_run_waits_for_a_person_and_goes_on(#[values(Rest, Grpc)] dialect: Dialect) {
     let fields = json!([{"key": "decision", "type": "select", "options": ["yes", "no"], "note": [1, 2]}]);
-    let ask = step("ask", "human", json!({"human_prompt": "OK, {state.user_input}?", "human_fields": fields, "input_keys": ["user_input"], "human_channel_id": "c", "output_key": "ask", "next_step_id": "p"}));
-    let mut server = Setup::new().orchestrations(only([ask, print("p", "{state.ask.decision} {state.human_response.decision}", None)])).start();
+    let ask = step(
+        "ask",
+        "human",
+        json!({"human_prompt": "OK, {state.user_input}?", "human_fields": fields, "input_keys": ["user_input"], "human_channel_id": "c", "output_key": "ask", "next_step_id": "p"}),
+    );
+    let mut server =
+        Setup::new().orchestrations(only([ask, print("p", "{state.ask.decision} {state.human_response.decision}", None)])).start();
     let client = server.client(dialect);
     let paused = run(&client, "Bo").await;
     let (run_id, question) = (text(&paused, "run_id").to_owned(), &paused["human_input_required"]);
@@ -23,7 +28,10 @@ async fn a_run_waits_for_a_person_and_goes_on(#[values(Rest, Grpc)] dialect: Dia
         assert!(paused.get(absent).is_none(), "{absent}: {paused}");
     }
     let told = events(&client, "Bo").await;
-    assert_eq!(told.iter().map(|event| text(event, "type")).collect::<Vec<_>>(), ["orchestration_start", "step_start", "human_input_required", "done"]);
+    assert_eq!(
+        told.iter().map(|event| text(event, "type")).collect::<Vec<_>>(),
+        ["orchestration_start", "step_start", "human_input_required", "done"]
+    );
     server.restart().await;
     let client = server.client(dialect);
     let waiting = get(&client, &run_id).await;
@@ -75,7 +83,10 @@ async fn an_answer_has_to_fit_the_question(#[values(Rest, Grpc)] dialect: Dialec
     assert_eq!(paused["human_input_required"]["prompt"], "Please provide input to continue.");
     let run_id = text(&paused, "run_id");
     let wrong = [
-        (json!({"who": "", "age": "old", "ok": "maybe"}), "`response`: the answer does not fit the question: `who` is missing; `age` must be a number; `ok` must be one of `yes`, `no`"),
+        (
+            json!({"who": "", "age": "old", "ok": "maybe"}),
+            "`response`: the answer does not fit the question: `who` is missing; `age` must be a number; `ok` must be one of `yes`, `no`",
+        ),
         (json!("yes"), "`response`: `response` must be an object, because several things are asked for with `who`, `age`, `ok`"),
         (json!([1]), "`response` must be an object with the fields that were asked for, or a text"),
     ];
@@ -94,11 +105,18 @@ async fn an_answer_has_to_fit_the_question(#[values(Rest, Grpc)] dialect: Dialec
 #[case::a_failure(json!({"human_timeout_action": "fail"}), "failed", "Orchestration failed. Error: nobody answered within 1 s", "")]
 #[case::another_branch(json!({"human_timeout_action": "branch", "human_timeout_step_id": "other"}), "completed", "another way", "")]
 #[tokio::test]
-async fn a_question_may_have_a_deadline(#[values(Rest, Grpc)] dialect: Dialect, #[case] fields: Value, #[case] status: &str, #[case] response: &str, #[case] source: &str) {
+async fn a_question_may_have_a_deadline(
+    #[values(Rest, Grpc)] dialect: Dialect,
+    #[case] fields: Value,
+    #[case] status: &str,
+    #[case] response: &str,
+    #[case] source: &str,
+) {
     let mut ask = human("ask", Some("p"));
     ask.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     ask["human_timeout_seconds"] = 1.into();
-    let server = Setup::new().orchestrations(only([ask, print("p", "{state.ask.response}", None), print("other", "another way", None)])).start();
+    let server =
+        Setup::new().orchestrations(only([ask, print("p", "{state.ask.response}", None), print("other", "another way", None)])).start();
     let client = server.client(dialect);
     let paused = run(&client, "").await;
     assert!(paused["human_input_required"]["expires_at"].is_string(), "{paused}");
@@ -194,10 +212,38 @@ async fn of_two_answers_one_wins(#[values(Rest, Grpc)] dialect: Dialect) {
             let (number, outcome) = answered.await.unwrap();
             match outcome {
                 crate::support::Outcome::Answered(done) => won.push((number, done["response"].clone())),
-                crate::support::Outcome::Refused { status, detail } => assert!(status == 400 && detail.contains("is not waiting"), "{detail}"),
+                crate::support::Outcome::Refused { status, detail } => {
+                    assert!(status == 400 && detail.contains("is not waiting"), "{detail}")
+                }
             }
         }
         let [(number, response)] = &won[..] else { panic!("{won:?}") };
         assert_eq!(*response, json!(number.to_string()));
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_question_is_answered_while_other_branches_work(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let steps = [
+        step("p", "parallel", json!({"parallel_branches": [["ask"], ["slow"]], "next_step_id": "z"})),
+        human("ask", Some("then")),
+        print("then", "{state.ask.response} then", Some("z")),
+        llm("slow", Some("z")),
+        print("z", "{state.then}, {state.slow}", None),
+    ];
+    let server = Setup::new().model(&service.url()).orchestrations(only(steps)).start();
+    let client = server.client(dialect);
+    let mut events = client.open("StreamRun", super::start("")).await.unwrap();
+    let run_id = text(&events.until("orchestration_start").await, "run_id").to_owned();
+    events.until("human_input_required").await;
+    let mut call = service.called().await;
+    assert_eq!(get(&client, &run_id).await["status"], "running", "it waits, and it works");
+    let begun = client.call("Resume", json!({"run_id": run_id, "response": "first", "background": true})).await.answer();
+    assert_eq!(begun["status"], "running");
+    assert_eq!(events.until("final").await["response"], "first then", "the stream goes on, because the run did not stop");
+    call.answer("last").await;
+    let rest = plain(events).await;
+    assert_eq!(of_type(&rest, "final").last().unwrap()["response"], "first then, last");
 }

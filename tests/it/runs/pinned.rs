@@ -15,7 +15,11 @@ fn asks_then_prints(printed: &str) -> Value {
 #[case::edited(asks_then_prints("after"))]
 #[case::deleted(json!([]))]
 #[tokio::test]
-async fn a_change_during_a_pause_does_not_matter(#[values(Rest, Grpc)] dialect: Dialect, #[case] change: Value, #[values(true, false)] restart: bool) {
+async fn a_change_during_a_pause_does_not_matter(
+    #[values(Rest, Grpc)] dialect: Dialect,
+    #[case] change: Value,
+    #[values(true, false)] restart: bool,
+) {
     let mut server = Setup::new().orchestrations(asks_then_prints("before")).start();
     let run_id = text(&run(&server.client(dialect), "").await, "run_id").to_owned();
     let mut first = change;
@@ -34,8 +38,12 @@ async fn a_change_during_a_pause_does_not_matter(#[values(Rest, Grpc)] dialect: 
 #[rstest]
 #[tokio::test]
 async fn nested_orchestrations_and_agents_are_pinned_too(#[values(Rest, Grpc)] dialect: Dialect) {
-    let by = |id: &str, agent: &str, next: Option<&str>| step(id, "agent", json!({"agent_id": agent, "output_key": id, "next_step_id": next}));
-    let orchestrations = json!([orchestration("o1", [human("ask", Some("sub")), by("sub", "runner", Some("talk")), by("talk", "talker", None)]), orchestration("o2", [print("p", "inner", None)])]);
+    let by =
+        |id: &str, agent: &str, next: Option<&str>| step(id, "agent", json!({"agent_id": agent, "output_key": id, "next_step_id": next}));
+    let orchestrations = json!([
+        orchestration("o1", [human("ask", Some("sub")), by("sub", "runner", Some("talk")), by("talk", "talker", None)]),
+        orchestration("o2", [print("p", "inner", None)])
+    ]);
     let agents = json!([{"id": "runner", "name": "R", "type": "orchestrator", "orchestration_id": "o2"}, {"id": "talker", "name": "T", "tools": [], "system_prompt": "old rules"}]);
     let mut server = Setup::new().script(json!({"text": "{system}"})).agents(agents).orchestrations(orchestrations).start();
     let run_id = text(&run(&server.client(dialect), "").await, "run_id").to_owned();

@@ -23,7 +23,8 @@ fn failing(fields: Value) -> Value {
 #[tokio::test]
 async fn a_step_is_tried_again(#[values(Rest, Grpc)] dialect: Dialect) {
     let service = ModelService::new().await;
-    let steps = [with(llm("ask", None), json!({"retry": {"max_attempts": 3, "backoff_seconds": 1, "max_backoff_seconds": 1, "on": ["model"]}}))];
+    let steps =
+        [with(llm("ask", None), json!({"retry": {"max_attempts": 3, "backoff_seconds": 1, "max_backoff_seconds": 1, "on": ["model"]}}))];
     let server = Setup::new().model(&service.url()).orchestrations(only(steps)).start();
     let client = server.client(dialect);
     let running = tokio::spawn(async move { events(&client, "").await });
@@ -75,7 +76,10 @@ async fn the_time_of_a_step_is_limited(#[values(Rest, Grpc)] dialect: Dialect, #
     let running = tokio::spawn(async move { run(&client, "").await });
     service.called().await.closed().await;
     let answer = running.await.unwrap();
-    assert_eq!((&answer["status"], &answer["response"]), (&json!("failed"), &json!("Orchestration failed. Error: Step 'S' timed out after 1s")));
+    assert_eq!(
+        (&answer["status"], &answer["response"]),
+        (&json!("failed"), &json!("Orchestration failed. Error: Step 'S' timed out after 1s"))
+    );
 }
 
 #[rstest]
@@ -98,10 +102,16 @@ async fn the_time_of_a_run_is_limited_without_the_waits_for_people(#[values(Rest
 #[rstest]
 #[tokio::test]
 async fn the_turns_of_a_run_are_limited(#[values(Rest, Grpc)] dialect: Dialect) {
-    let steps = [with(print("a", "a", Some("b")), json!({"max_iterations": 100})), with(print("b", "b", Some("a")), json!({"max_iterations": 100}))];
+    let steps = [
+        with(print("a", "a", Some("b")), json!({"max_iterations": 100})),
+        with(print("b", "b", Some("a")), json!({"max_iterations": 100})),
+    ];
     let server = Setup::new().orchestrations(only_with(json!({"max_total_turns": 5}), steps)).start();
     let answer = run(&server.client(dialect), "").await;
-    assert_eq!((&answer["status"], &answer["response"]), (&json!("failed"), &json!("Orchestration failed. Error: Global turn limit (5) exceeded")));
+    assert_eq!(
+        (&answer["status"], &answer["response"]),
+        (&json!("failed"), &json!("Orchestration failed. Error: Global turn limit (5) exceeded"))
+    );
     assert_eq!(history(&answer), ["a", "b", "a", "b", "a"]);
 }
 
@@ -110,7 +120,11 @@ async fn the_turns_of_a_run_are_limited(#[values(Rest, Grpc)] dialect: Dialect) 
 async fn a_budget_stops_the_run(#[values(Rest, Grpc)] dialect: Dialect) {
     let usage = json!({"input_tokens": 1_000_000, "output_tokens": 0});
     let prices = json!({"scripted.it": {"input_per_1m": 2.0, "output_per_1m": 0.0}});
-    let steps = [with(llm("a", Some("b")), json!({"on_error": "continue"})), with(llm("b", Some("c")), json!({"on_error": "continue"})), llm("c", None)];
+    let steps = [
+        with(llm("a", Some("b")), json!({"on_error": "continue"})),
+        with(llm("b", Some("c")), json!({"on_error": "continue"})),
+        llm("c", None),
+    ];
     let server = Setup::new()
         .script(json!({"text": "dear", "usage": usage}))
         .file("model_pricing.json", prices.to_string())
@@ -121,6 +135,10 @@ async fn a_budget_stops_the_run(#[values(Rest, Grpc)] dialect: Dialect) {
     assert_eq!(answer["status"], "failed");
     assert_eq!(answer["response"], "Orchestration failed. Error: Cost limit ($3) exceeded");
     let stands = super::get(&client, super::text(&answer, "run_id")).await;
-    assert_eq!((&stands["total_cost_usd"], &stands["usage"]["input_tokens"]), (&json!(4.0), &json!(2_000_000)), "the third model was not asked");
+    assert_eq!(
+        (&stands["total_cost_usd"], &stands["usage"]["input_tokens"]),
+        (&json!(4.0), &json!(2_000_000)),
+        "the third model was not asked"
+    );
     assert_eq!(stands["error"], "Cost limit ($3) exceeded");
 }

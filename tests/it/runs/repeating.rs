@@ -49,7 +49,10 @@ async fn what_was_deleted_since_is_still_answered(#[values(Rest, Grpc)] dialect:
 #[tokio::test]
 async fn keys_belong_to_the_caller(#[values(Rest, Grpc)] dialect: Dialect) {
     let other = format!("sk-syn-{}", "ab".repeat(32));
-    let server = Setup::new().keys(&[key_record("7b0e5a3e-6f7f-4c62-9d5c-2d9d3c1f4a22", &other)]).orchestrations(only([print("p", "p", None)])).start();
+    let server = Setup::new()
+        .keys(&[key_record("7b0e5a3e-6f7f-4c62-9d5c-2d9d3c1f4a22", &other)])
+        .orchestrations(only([print("p", "p", None)]))
+        .start();
     let client = server.client(dialect).keyed("k");
     let mine = client.call("Run", start("")).await.answer();
     let theirs = client.bearer(&other).call("Run", start("another body")).await.answer();

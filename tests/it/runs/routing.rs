@@ -19,7 +19,12 @@ fn if_else(id: &str, condition: &str, ways: Value) -> Value {
 #[case::false_has_a_way(json!({"if_true_step_id": "t", "if_false_step_id": "f"}), "no", Some("f"))]
 #[case::false_without_a_way_goes_on_behind(json!({"if_true_step_id": "t", "next_step_id": "n"}), "no", Some("n"))]
 #[tokio::test]
-async fn a_condition_leads(#[values(Rest, Grpc)] dialect: Dialect, #[case] ways: Value, #[case] message: &str, #[case] target: Option<&str>) {
+async fn a_condition_leads(
+    #[values(Rest, Grpc)] dialect: Dialect,
+    #[case] ways: Value,
+    #[case] message: &str,
+    #[case] target: Option<&str>,
+) {
     let steps = [if_else("i", "state.user_input == 'yes'", ways), print("t", "t", None), print("f", "f", None), print("n", "n", None)];
     let server = Setup::new().orchestrations(only(steps)).start();
     let events = events(&server.client(dialect), message).await;
@@ -33,13 +38,18 @@ async fn a_condition_leads(#[values(Rest, Grpc)] dialect: Dialect, #[case] ways:
 #[tokio::test]
 async fn a_switch_compares_texts(#[values(Rest, Grpc)] dialect: Dialect) {
     let schema = json!({"state_schema": {"v": {"default": null}}});
-    let switch = step("s", "switch", json!({"switch_expression": "state.data.v", "switch_cases": {"True": "t", "None": "n", "1.5": "f", "{'a': [1]}": "o", "x": null},
-        "switch_default_step_id": "d", "output_key": "value"}));
+    let switch = step(
+        "s",
+        "switch",
+        json!({"switch_expression": "state.data.v", "switch_cases": {"True": "t", "None": "n", "1.5": "f", "{'a': [1]}": "o", "x": null},
+        "switch_default_step_id": "d", "output_key": "value"}),
+    );
     let found = step("x", "extract_json", json!({"input_keys": ["user_input"], "output_key": "data", "next_step_id": "s"}));
     let ends = ["t", "n", "f", "o", "d"].map(|id| print(id, id, None));
     let server = Setup::new().orchestrations(only_with(schema, [vec![found, switch], ends.into()].concat())).start();
     let client = server.client(dialect);
-    let cases = [(json!(true), "t"), (json!(null), "n"), (json!(1.5), "f"), (json!({"a": [1]}), "o"), (json!("else"), "d"), (json!(1), "d")];
+    let cases =
+        [(json!(true), "t"), (json!(null), "n"), (json!(1.5), "f"), (json!({"a": [1]}), "o"), (json!("else"), "d"), (json!(1), "d")];
     for (value, way) in cases {
         let answer = run(&client, &json!({"v": value}).to_string()).await;
         assert_eq!((&answer["response"], &answer["shared_state"]["value"]), (&json!(way), &value), "{answer}");
@@ -131,7 +141,11 @@ async fn an_end_ends_what_it_stands_in(#[values(Rest, Grpc)] dialect: Dialect) {
 async fn a_loop_collects_routes_and_ends_early(#[values(Rest, Grpc)] dialect: Dialect) {
     let count = "result = (state.get('last') or 0) + 1";
     let steps = [
-        step("l", "loop", json!({"loop_count": 9, "loop_step_ids": ["n", "odd", "small"], "loop_until": "state.last >= 3", "output_key": "all", "next_step_id": "z"})),
+        step(
+            "l",
+            "loop",
+            json!({"loop_count": 9, "loop_step_ids": ["n", "odd", "small"], "loop_until": "state.last >= 3", "output_key": "all", "next_step_id": "z"}),
+        ),
         step("n", "transform", json!({"transform_code": count, "output_key": "last"})),
         if_else("odd", "state.last == 2", json!({"if_true_step_id": "small", "if_false_step_id": "extra"})),
         print("extra", "e{state.last}", Some("small")),

@@ -22,12 +22,21 @@ async fn a_run_in_the_background_is_found_again(#[values(Rest, Grpc)] dialect: D
     let mut call = service.called().await;
     let at_work = get(&client, &run_id).await;
     assert_eq!((&at_work["status"], &at_work["ended_at"], &at_work["error"]), (&json!("running"), &Value::Null, &Value::Null));
-    assert_eq!(at_work["current_steps"], json!([{"step_id": "ask", "step_name": "ASK", "step_type": "llm", "attempt": 1, "started_at": at_work["current_steps"][0]["started_at"]}]));
-    assert_eq!((&at_work["shared_state"], super::history(&at_work)), (&json!({"user_input": "hi", "user_query": "hi", "first": "1"}), vec!["first"]));
+    assert_eq!(
+        at_work["current_steps"],
+        json!([{"step_id": "ask", "step_name": "ASK", "step_type": "llm", "attempt": 1, "started_at": at_work["current_steps"][0]["started_at"]}])
+    );
+    assert_eq!(
+        (&at_work["shared_state"], super::history(&at_work)),
+        (&json!({"user_input": "hi", "user_query": "hi", "first": "1"}), vec!["first"])
+    );
     call.answer("2").await;
     let events = super::watched(&client, &run_id).await;
     let ended = get(&client, &run_id).await;
-    assert_eq!((&ended["status"], &ended["orchestration_id"], &ended["orchestration_name"]), (&json!("completed"), &json!("o1"), &json!("O1")));
+    assert_eq!(
+        (&ended["status"], &ended["orchestration_id"], &ended["orchestration_name"]),
+        (&json!("completed"), &json!("o1"), &json!("O1"))
+    );
     assert_eq!((&ended["current_steps"], &ended["pending"]), (&json!([]), &json!([])));
     assert!(ended["ended_at"].is_string() && ended["started_at"].is_string());
     assert_eq!(json!(events.last().unwrap().0.to_string()), text_of(&ended["last_event_id"]));
@@ -93,7 +102,10 @@ async fn runs_are_listed_by_what_they_are(#[values(Rest, Grpc)] dialect: Dialect
     let (all, token, page) = list(json!({})).await;
     assert_eq!((all, token.as_str()), (made.clone(), ""));
     let newest = &page["runs"][0];
-    assert_eq!((&newest["orchestration_id"], &newest["orchestration_name"], &newest["status"], &newest["ended_at"]), (&json!("o2"), &json!("O2"), &json!("paused"), &Value::Null));
+    assert_eq!(
+        (&newest["orchestration_id"], &newest["orchestration_name"], &newest["status"], &newest["ended_at"]),
+        (&json!("o2"), &json!("O2"), &json!("paused"), &Value::Null)
+    );
     let (paused, ..) = list(json!({"status": "paused"})).await;
     let (of_one, ..) = list(json!({"orchestration_id": "o1"})).await;
     let (none, ..) = list(json!({"orchestration_id": "o1", "status": "paused"})).await;
@@ -113,7 +125,9 @@ async fn runs_are_listed_by_what_they_are(#[values(Rest, Grpc)] dialect: Dialect
     let (after, ..) = list(json!({"started_after": middle})).await;
     let (before, ..) = list(json!({"started_before": middle})).await;
     assert_eq!([before, after].concat().len(), 7, "from this time on, or before it");
-    for (wrong, what) in [(json!({"page_token": "nonsense"}), "page_token"), (json!({"limit": 0}), "limit"), (json!({"limit": 201}), "limit")] {
+    for (wrong, what) in
+        [(json!({"page_token": "nonsense"}), "page_token"), (json!({"limit": 0}), "limit"), (json!({"limit": 201}), "limit")]
+    {
         let (status, detail) = client.call("ListRuns", wrong).await.refusal();
         assert!(status == 400 && detail.contains(what), "{status} {detail}");
     }

@@ -13,7 +13,11 @@ async fn steps_that_compute_pass_values_on(#[values(Rest, Grpc)] dialect: Dialec
     let schema = json!({"state_schema": {"unit": {"type": "string", "default": "km"}}});
     let steps = [
         step("found", "extract_json", json!({"input_keys": ["user_input"], "output_key": "found", "next_step_id": "twice"})),
-        step("twice", "transform", json!({"transform_code": "result = state['found']['n'] * 2", "output_key": "twice", "next_step_id": "big"})),
+        step(
+            "twice",
+            "transform",
+            json!({"transform_code": "result = state['found']['n'] * 2", "output_key": "twice", "next_step_id": "big"}),
+        ),
         step("big", "if_else", json!({"if_condition": "state.twice > 10", "if_true_step_id": "said", "output_key": "big"})),
         print("said", "{state.twice} {state.unit} {state.found.n} {state.nothing}", Some("list")),
         step("list", "merge", json!({"input_keys": ["said", "twice"], "output_key": "list", "next_step_id": "end"})),
@@ -60,14 +64,20 @@ async fn models_agents_and_tools_work_in_steps(#[values(Rest, Grpc)] dialect: Di
     let state = &outcome["shared_state"];
     assert_eq!((&state["draft"], &state["told"], &state["rung"]), (&json!("a draft"), &json!("from the agent"), &json!("ding")));
     let told = |kind: &str| of_type(&events, kind).iter().map(|event| event["orch_step_id"].clone()).collect::<Vec<_>>();
-    assert_eq!((told("llm_thought"), told("tool_execution"), told("tool_result")), (vec![json!("told")], vec![json!("rung")], vec![json!("rung")]));
+    assert_eq!(
+        (told("llm_thought"), told("tool_execution"), told("tool_result")),
+        (vec![json!("told")], vec![json!("rung")], vec![json!("rung")])
+    );
     assert_eq!(told("thinking"), [json!("draft"), json!("told"), json!("rung")]);
 }
 
 #[rstest]
 #[tokio::test]
 async fn a_transform_that_raises_is_told_and_the_run_goes_on(#[values(Rest, Grpc)] dialect: Dialect) {
-    let steps = [step("t", "transform", json!({"transform_code": "result = 1 / 0", "output_key": "t", "next_step_id": "p"})), print("p", "on", None)];
+    let steps = [
+        step("t", "transform", json!({"transform_code": "result = 1 / 0", "output_key": "t", "next_step_id": "p"})),
+        print("p", "on", None),
+    ];
     let server = Setup::new().orchestrations(only(steps)).start();
     let events = events(&server.client(dialect), "").await;
     let error = of_type(&events, "step_error")[0];
@@ -118,15 +128,24 @@ async fn a_step_that_fails_fails_the_run(#[values(Rest, Grpc)] dialect: Dialect,
 #[rstest]
 #[tokio::test]
 async fn an_evaluator_chooses_a_way(#[values(Rest, Grpc)] dialect: Dialect) {
-    let routes = json!({"route_map": {"short": "s", "long": "l", "end": null}, "route_descriptions": {"long": "many words"}, "output_key": "way"});
+    let routes =
+        json!({"route_map": {"short": "s", "long": "l", "end": null}, "route_descriptions": {"long": "many words"}, "output_key": "way"});
     let steps = [step("e", "evaluator", routes), print("s", "short it is", None), print("l", "long it is", None)];
     let server = Setup::new().orchestrations(only(steps)).start();
     let client = server.client(dialect);
-    for (message, way, response) in [("a long one", "long", "long it is"), ("who knows", "short", "short it is"), ("many words, please", "long", "long it is"), ("END", "end", "end")] {
+    for (message, way, response) in [
+        ("a long one", "long", "long it is"),
+        ("who knows", "short", "short it is"),
+        ("many words, please", "long", "long it is"),
+        ("END", "end", "end"),
+    ] {
         let events = events(&client, message).await;
         let [decision] = of_type(&events, "routing_decision")[..] else { panic!("one event for a decision: {events:?}") };
         assert_eq!((&decision["decision"], &decision["tool_name"]), (&json!(way), &json!(format!("route_{way}"))));
-        assert!(!decision["reasoning"].as_str().unwrap().is_empty() && decision["arguments"]["reasoning"] == decision["reasoning"], "{decision}");
+        assert!(
+            !decision["reasoning"].as_str().unwrap().is_empty() && decision["arguments"]["reasoning"] == decision["reasoning"],
+            "{decision}"
+        );
         assert_eq!(of_type(&events, "final").last().unwrap()["response"], response);
     }
 }
@@ -134,7 +153,10 @@ async fn an_evaluator_chooses_a_way(#[values(Rest, Grpc)] dialect: Dialect) {
 #[rstest]
 #[tokio::test]
 async fn private_keys_stay_inside(#[values(Rest, Grpc)] dialect: Dialect) {
-    let steps = [step("t", "transform", json!({"transform_code": "result = 'secret'", "output_key": "_mine", "next_step_id": "p"})), print("p", "{state._mine}", None)];
+    let steps = [
+        step("t", "transform", json!({"transform_code": "result = 'secret'", "output_key": "_mine", "next_step_id": "p"})),
+        print("p", "{state._mine}", None),
+    ];
     let server = Setup::new().orchestrations(only(steps)).start();
     let answer = run(&server.client(dialect), "").await;
     assert!(answer["shared_state"].get("_mine").is_none(), "{answer}");
@@ -152,5 +174,8 @@ async fn a_run_without_steps_completes_and_a_missing_one_fails(#[values(Rest, Gr
     let empty = run(&client, "").await;
     assert_eq!((&empty["status"], &empty["response"]), (&json!("completed"), &json!("Orchestration completed. 0 steps executed.")));
     let missing = client.call("Run", json!({"orchestration_id": "o2"})).await.answer();
-    assert_eq!((&missing["status"], &missing["response"]), (&json!("failed"), &json!("Orchestration failed. Error: Step 'gone' not found")));
+    assert_eq!(
+        (&missing["status"], &missing["response"]),
+        (&json!("failed"), &json!("Orchestration failed. Error: Step 'gone' not found"))
+    );
 }

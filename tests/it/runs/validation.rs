@@ -20,7 +20,12 @@ async fn what_would_fail_is_named(#[values(Rest, Grpc)] dialect: Dialect) {
     let client = server.client(dialect);
     let answer = client.call("ValidateOrchestration", json!({"orchestration_id": "o1"})).await.answer();
     assert_eq!(answer["valid"], false);
-    let problems: Vec<(&str, &str)> = answer["problems"].as_array().unwrap().iter().map(|problem| (problem["step_id"].as_str().unwrap_or(""), text(problem, "field"))).collect();
+    let problems: Vec<(&str, &str)> = answer["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| (problem["step_id"].as_str().unwrap_or(""), text(problem, "field")))
+        .collect();
     for expected in [("if", "if_condition"), ("if", "if_true_step_id"), ("a", "agent_id"), ("t", "forced_tool"), ("t", "retry.on")] {
         assert!(problems.contains(&expected), "{expected:?} is not among {answer}");
     }

@@ -39,7 +39,10 @@ async fn a_run_that_has_ended_is_told_from_anywhere(#[values(Rest, Grpc)] dialec
 #[rstest]
 #[tokio::test]
 async fn both_protocols_tell_the_same() {
-    let server = Setup::new().script(json!({"text": "words", "chunk_chars": 1})).orchestrations(only([llm("a", Some("b")), print("b", "{state.a}", None)])).start();
+    let server = Setup::new()
+        .script(json!({"text": "words", "chunk_chars": 1}))
+        .orchestrations(only([llm("a", Some("b")), print("b", "{state.a}", None)]))
+        .start();
     let run_id = text(&run(&server.client(Grpc), "").await, "run_id").to_owned();
     assert_eq!(watched(&server.client(Rest), &run_id).await, watched(&server.client(Grpc), &run_id).await);
 }
@@ -103,7 +106,8 @@ async fn a_watcher_that_reads_nothing_delays_nobody() {
     let mut deaf = Vec::new();
     for _ in 0..20 {
         let mut socket = TcpStream::connect(server.address).await.unwrap();
-        let head = format!("GET /api/v1/orchestrations/runs/{run_id}/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", server.key);
+        let head =
+            format!("GET /api/v1/orchestrations/runs/{run_id}/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", server.key);
         socket.write_all(head.as_bytes()).await.unwrap();
         socket.read_exact(&mut [0; 12]).await.unwrap();
         deaf.push(socket);

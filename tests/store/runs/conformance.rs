@@ -26,8 +26,8 @@ fn ids(runs: &[RunSummary]) -> Vec<&str> {
     runs.iter().map(|run| run.run_id.as_str()).collect()
 }
 
-fn definition(hash: u8) -> Option<Arc<PinnedDefinition>> {
-    Some(Arc::new(PinnedDefinition { hash: [hash; 32], body: format!(r#"{{"id":{hash}}}"#).into() }))
+fn definition(hash: u8) -> Arc<PinnedDefinition> {
+    Arc::new(PinnedDefinition { hash: [hash; 32], body: format!(r#"{{"id":{hash}}}"#).into() })
 }
 
 /// Returns a run that ended so many seconds after the beginning of the test.
@@ -40,7 +40,7 @@ pub(crate) async fn everything_that_is_told_of_a_run_is_kept(open: impl AsyncFn(
         orchestration_id: Some("o \u{1f642}\0".to_owned()),
         agent_id: Some("a".to_owned()),
         session_id: Some("s".to_owned()),
-        definition: definition(7),
+        definition: Some(definition(7)),
         background: true,
         facts: RunFacts { wake_at: Some(at(60)), ended_at: Some(at(70)), ..facts(RunStatus::Paused) },
         ..run("full")
@@ -148,12 +148,12 @@ pub(crate) async fn a_run_that_goes_on_cannot_be_taken(open: impl AsyncFn() -> R
 
 pub(crate) async fn the_same_request_is_answered_once(open: impl AsyncFn() -> Runs) {
     let runs = open().await;
-    let started = NewRun { repeat: mark("start", 0), ..run("r") };
+    let started = NewRun { repeat: Some(mark("start", 0)), ..run("r") };
     begin(&runs, started.clone()).await;
     let first = Repeated { run_id: "r".to_owned(), after: 0 };
     assert_eq!(runs.create(NewRun { run_id: "again".to_owned(), ..started.clone() }).await.unwrap(), Created::Repeated(first.clone()));
     assert_eq!(runs.get("again").await.unwrap(), None);
-    let resumed = Append { repeat: mark("resume", 2), ..append("r", 2, RunStatus::Paused) };
+    let resumed = Append { repeat: Some(mark("resume", 2)), ..append("r", 2, RunStatus::Paused) };
     assert_eq!(runs.append(resumed.clone()).await.unwrap(), Appended::Done);
     drop(runs);
     let runs = open().await;
@@ -165,21 +165,21 @@ pub(crate) async fn the_same_request_is_answered_once(open: impl AsyncFn() -> Ru
     assert_eq!(runs.repeated("key", "resume", &[2; 32]).await.unwrap(), Some(second));
     assert_eq!(runs.repeated("key", "other", &[2; 32]).await.unwrap(), None);
     assert_eq!(runs.repeated("other", "start", &[0; 32]).await.unwrap(), None);
-    let of_another = mark("start", 9).map(|mark| Repeat { principal: "other".to_owned(), ..mark });
+    let of_another = Some(Repeat { principal: "other".to_owned(), ..mark("start", 9) });
     begin(&runs, NewRun { repeat: of_another, ..run("other") }).await;
 }
 
 pub(crate) async fn a_refused_row_leaves_no_mark(open: impl AsyncFn() -> Runs) {
     let runs = open().await;
     begin(&runs, run("r")).await;
-    let fenced = Append { repeat: mark("resume", 2), ..append("r", 3, RunStatus::Paused) };
+    let fenced = Append { repeat: Some(mark("resume", 2)), ..append("r", 3, RunStatus::Paused) };
     assert_eq!(runs.append(fenced).await.unwrap(), Appended::Fenced);
     assert_eq!(runs.repeated("key", "resume", &[2; 32]).await.unwrap(), None);
 }
 
 pub(crate) async fn equal_requests_at_once_begin_one_run(open: impl AsyncFn() -> Runs) {
     let runs = open().await;
-    let created = join_all((0..8).map(|caller| runs.create(NewRun { repeat: mark("k", 0), ..run(&format!("r{caller}")) }))).await;
+    let created = join_all((0..8).map(|caller| runs.create(NewRun { repeat: Some(mark("k", 0)), ..run(&format!("r{caller}")) }))).await;
     let new = created.iter().filter(|created| created.as_ref().unwrap() == &Created::New);
     assert_eq!(new.count(), 1);
     assert_eq!(runs.list(RunFilter::default(), None, 10).await.unwrap().runs.len(), 1);
@@ -187,9 +187,9 @@ pub(crate) async fn equal_requests_at_once_begin_one_run(open: impl AsyncFn() ->
 
 pub(crate) async fn another_request_with_the_same_key_is_a_conflict_and_fails_nobody_else(open: impl AsyncFn() -> Runs) {
     let runs = open().await;
-    begin(&runs, NewRun { repeat: mark("k", 0), ..run("r") }).await;
+    begin(&runs, NewRun { repeat: Some(mark("k", 0)), ..run("r") }).await;
     let begun = (0..10).map(|caller| {
-        let repeat = if caller == 5 { mark("k", 1) } else { None };
+        let repeat = (caller == 5).then(|| mark("k", 1));
         runs.create(NewRun { repeat, ..run(&format!("r{caller}")) })
     });
     for (caller, created) in join_all(begun).await.into_iter().enumerate() {
@@ -199,7 +199,7 @@ pub(crate) async fn another_request_with_the_same_key_is_a_conflict_and_fails_no
         }
     }
     assert_eq!(runs.get("r5").await.unwrap(), None);
-    let resumed = Append { repeat: mark("k", 1), ..append("r", 2, RunStatus::Paused) };
+    let resumed = Append { repeat: Some(mark("k", 1)), ..append("r", 2, RunStatus::Paused) };
     assert_eq!(runs.append(resumed).await.unwrap_err().reason(), Reason::Conflict);
     assert_eq!(numbers(&runs, "r").await, [1]);
     assert_eq!(runs.repeated("key", "k", &[1; 32]).await.unwrap_err().reason(), Reason::Conflict);
@@ -339,7 +339,11 @@ pub(crate) async fn what_ended_too_long_ago_is_purged_with_all_that_belongs_to_i
     for (number, hash) in [(1, 1), (2, 1), (3, 2), (4, 2)] {
         begin(
             &runs,
-            NewRun { definition: definition(hash), repeat: mark(&format!("k{number}"), 0), ..ended(&format!("r{number}"), number) },
+            NewRun {
+                definition: Some(definition(hash)),
+                repeat: Some(mark(&format!("k{number}"), 0)),
+                ..ended(&format!("r{number}"), number)
+            },
         )
         .await;
     }

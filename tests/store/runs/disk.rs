@@ -43,7 +43,8 @@ async fn process_on_a_small_disk() {
     }
     let disk = Path::new(DISK);
     fs::write(disk.join("ballast"), vec![0; 1 << 20]).unwrap();
-    let runs = Store::open(disk).await.unwrap().runs();
+    let store = Store::open(disk).await.unwrap();
+    let runs = store.runs();
     runs.create(run("r")).await.unwrap();
     let large = |number| RunRow { body: "x".repeat(100_000), ..row(number) };
     let mut number = 1;
@@ -59,11 +60,20 @@ async fn process_on_a_small_disk() {
     let runs_at_once = (0..20).map(|other| runs.create(NewRun { row: large(1), ..run(&format!("other {other}")) }));
     let refused = join_all(runs_at_once).await.into_iter().filter_map(Result::err).map(|error| error.reason());
     assert_eq!(refused.collect::<Vec<_>>(), [Reason::Unavailable; 20]);
+    let rest = fs::write(disk.join("rest"), vec![0; 4 << 20]);
+    assert_eq!(rest.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    let mut small = 0;
+    while runs.create(run(&format!("small {small}"))).await.is_ok() {
+        small += 1; // in what the files have got already
+    }
+    assert_eq!(store.check().await.unwrap_err().detail(), FULL);
+    fs::remove_file(disk.join("rest")).unwrap();
     fs::remove_file(disk.join("ballast")).unwrap();
+    store.check().await.unwrap();
     let next = Append { row: large(number + 1), ..append("r", number + 1, RunStatus::Running) };
     assert_eq!(runs.append(next).await.unwrap(), Appended::Done);
     let kept = sound(disk).await;
-    assert_eq!((kept.len(), kept["r"]), (1, number + 1));
+    assert_eq!((kept.len(), kept["r"]), (1 + small, number + 1));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Runs in a process that is killed.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 
 use synapse::clock;
-use synapse::store::{Append, Appended, RunStatus, Store};
+use synapse::store::{Append, Appended, RunStatus, RunStore, Store};
 
 use super::sample::{append, run, sound, turn};
 use crate::process::{part, plays_a_part};
@@ -45,23 +46,20 @@ async fn process_that_writes_runs() {
     }
     let runs = Store::open(Path::new(".")).await.unwrap().runs();
     runs.claim(1000).await.unwrap();
-    let callers = (0..8).map(|_| {
-        let runs = runs.clone();
-        tokio::spawn(async move {
-            loop {
-                let run_id = clock::ordered_id().simple().to_string();
-                runs.create(run(&run_id)).await.unwrap();
-                writeln!(std::io::stdout(), "kept {run_id} 1").unwrap();
-                for (number, status) in [(2, RunStatus::Running), (3, RunStatus::Completed)] {
-                    let turn = status.has_ended().then(|| turn(&run_id));
-                    let appended = runs.append(Append { turn, ..append(&run_id, number, status) }).await.unwrap();
-                    assert_eq!(appended, Appended::Done);
-                    writeln!(std::io::stdout(), "kept {run_id} {number}").unwrap();
-                }
-            }
-        })
-    });
-    for caller in callers.collect::<Vec<_>>() {
-        caller.await.unwrap();
+    futures_util::future::join_all((0..8).map(|_| tokio::spawn(write_on(runs.clone())))).await;
+}
+
+/// Writes run after run, and tells what was acknowledged.
+async fn write_on(runs: Arc<dyn RunStore>) {
+    loop {
+        let run_id = clock::ordered_id().simple().to_string();
+        runs.create(run(&run_id)).await.unwrap();
+        println!("kept {run_id} 1");
+        for (number, status) in [(2, RunStatus::Running), (3, RunStatus::Completed)] {
+            let turn = status.has_ended().then(|| turn(&run_id));
+            let appended = runs.append(Append { turn, ..append(&run_id, number, status) }).await.unwrap();
+            assert_eq!(appended, Appended::Done);
+            println!("kept {run_id} {number}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A power cut: the files of the database as of one instant, with everything that was not durable yet torn apart.
 
 use std::fs;
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -68,6 +69,13 @@ impl Load {
         fs::read(self.directory.path().join(format!("synapse.db{end}"))).unwrap_or_default()
     }
 
+    /// Returns what differs when the log has begun anew.
+    fn head(&self) -> Option<[u8; HEAD]> {
+        let mut head = [0; HEAD];
+        fs::File::open(self.directory.path().join("synapse.db-wal")).and_then(|mut log| log.read_exact(&mut head)).ok()?;
+        Some(head)
+    }
+
     async fn stop(&mut self) -> Vec<Row> {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks.drain(..) {
@@ -126,14 +134,13 @@ struct Cut {
 /// same instant.
 async fn cut(load: &Load) -> Cut {
     loop {
-        let head = load.file("-wal").get(..HEAD).map(<[u8]>::to_vec);
+        let head = load.head();
         let database = load.file("");
         let acknowledged = load.acknowledged();
         let durable = load.file("-wal");
         load.until_acknowledged(acknowledged + 1).await;
         let log = load.file("-wal");
-        let same = |log: &[u8]| log.get(..HEAD).map(<[u8]>::to_vec) == head;
-        if same(&durable) && same(&log) {
+        if load.head() == head && head.is_some() {
             return Cut { acknowledged, database, durable, log };
         }
     }
@@ -143,19 +150,16 @@ impl Cut {
     /// Tears the log: of what was on its way, each sector is there, or as it was before, or nonsense; and the file ends anywhere.
     fn torn(&self, chance: &mut Chance) -> Vec<u8> {
         let durable = committed(&self.durable);
-        let mut log = self.log.clone();
-        let end = durable + chance.below(log.len() - durable + 1);
-        for sector in (durable..end).step_by(SECTOR) {
-            let fate = chance.below(6);
-            for byte in sector..(sector + SECTOR).min(end) {
-                match fate {
-                    0 => log[byte] = self.durable.get(byte).copied().unwrap_or_default(),
-                    1 => log[byte] ^= 0x5a,
-                    _ => {}
-                }
+        let end = durable + chance.below(3).min(1) * chance.below(self.log.len() - durable + 1);
+        let mut log = self.log[..end].to_vec();
+        for (number, sector) in log[durable..].chunks_mut(SECTOR).enumerate() {
+            let before = self.durable.get(durable + number * SECTOR..).unwrap_or_default();
+            match chance.below(6) {
+                0 => (0..sector.len()).for_each(|byte| sector[byte] = before.get(byte).copied().unwrap_or_default()),
+                1 => sector.iter_mut().for_each(|byte| *byte ^= 0x5a),
+                _ => {}
             }
         }
-        log.truncate(end);
         log
     }
 }

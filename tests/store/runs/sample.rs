@@ -57,8 +57,8 @@ pub(crate) fn append(run_id: &str, number: u64, status: RunStatus) -> Append {
 }
 
 /// Returns the mark of a request.
-pub(crate) fn mark(key: &str, fingerprint: u8) -> Option<Repeat> {
-    Some(Repeat { principal: "key".to_owned(), key: key.to_owned(), fingerprint: [fingerprint; 32], after: u64::from(fingerprint) })
+pub(crate) fn mark(key: &str, fingerprint: u8) -> Repeat {
+    Repeat { principal: "key".to_owned(), key: key.to_owned(), fingerprint: [fingerprint; 32], after: u64::from(fingerprint) }
 }
 
 /// Returns a turn of a session that has no other.
