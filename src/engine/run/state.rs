@@ -436,11 +436,10 @@ impl State {
         }
     }
 
-    /// Lets everything go on that had failed or was stopped.
+    /// Lets everything go on that had failed or was stopped. Whoever retries wants the limits of time and turns to count anew.
     fn retry(&mut self, at: Millis) {
-        if let Some(ended) = self.ended.take() {
-            self.rested += (at - ended.at).max(0);
-        }
+        self.ended = None;
+        self.rested = at - self.began.at;
         let rested = self.rested;
         let stopped =
             |open: &Execution| matches!(open.holds, Holds::Work) || (open.failed.is_some() && matches!(open.holds, Holds::Question(_)));
@@ -457,7 +456,7 @@ impl State {
             }
         }
         for scope in self.scopes.values_mut() {
-            scope.turns = 0; // whoever retries wants the limits to count anew
+            scope.turns = 0;
         }
     }
 

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{answer, begin, get, human, llm, of_type, only, print, text, watched};
+use super::{answer, begin, get, human, llm, of_type, only, orchestration, print, step, text, watched};
 use crate::support::Dialect::{self, Grpc, Rest};
 use crate::support::{Client, ModelService, Server, Setup, eventually};
 
@@ -102,4 +102,60 @@ async fn a_run_that_crashes_the_server_again_and_again_fails(#[values(Rest, Grpc
     let failed = eventually("the end", async || Some(get(&client, &run_id).await).filter(|run| run["status"] != "running")).await;
     assert_eq!(failed["status"], "failed");
     assert!(text(&failed, "error").starts_with("crash loop: the server crashed 5 times in a row"), "{failed}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_tool_can_tell_that_a_call_is_repeated(#[values(Rest, Grpc)] dialect: Dialect) {
+    let tool = ModelService::new().await;
+    let mut server = Setup::new()
+        .script(json!({"calls": [{"tool": "ring", "arguments": {}}]}))
+        .setting("allow_private_addresses", true)
+        .file("custom_tools.json", json!([{"name": "ring", "method": "POST", "url": tool.url()}]).to_string())
+        .orchestrations(only([step("t", "tool", json!({"forced_tool": "ring", "output_key": "t"}))]))
+        .start();
+    let run_id = begin(&server.client(dialect)).await;
+    let mark = |asked: &str| asked.lines().find(|line| line.to_lowercase().starts_with("idempotency-key: ")).map(str::to_owned);
+    let call = tool.called().await;
+    let first = mark(&call.asked);
+    server.crash();
+    let call = tool.called().await;
+    assert!(first.is_some());
+    assert_eq!(mark(&call.asked), first);
+    call.respond("200 OK", "content-type: text/plain\r\n", "ding").await;
+    let events = watched(&server.client(dialect), &run_id).await;
+    assert_eq!(events[events.len() - 2].1["response"], "ding");
+}
+
+#[rstest]
+#[tokio::test]
+async fn branches_passes_and_nested_orchestrations_go_on_where_they_were(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let orchestrations = json!([
+        orchestration(
+            "o1",
+            [
+                step("l", "loop", json!({"loop_count": 2, "loop_step_ids": ["p"], "next_step_id": "z"})),
+                step("p", "parallel", json!({"parallel_branches": [["done"], ["sub"]]})),
+                print("done", "d", None),
+                step("sub", "agent", json!({"agent_id": "inner", "output_key": "sub"})),
+                print("z", "{state.sub}", None),
+            ]
+        ),
+        orchestration("o2", [print("inside", "i", Some("ask")), llm("ask", None)]),
+    ]);
+    let agents = json!([{"id": "inner", "name": "Inner", "type": "orchestrator", "orchestration_id": "o2"}]);
+    let mut server = Setup::new().model(&service.url()).agents(agents).orchestrations(orchestrations).start();
+    let run_id = begin(&server.client(dialect)).await;
+    service.called().await.answer("one").await;
+    let call = service.called().await;
+    server.crash();
+    call.closed().await;
+    service.called().await.answer("two").await;
+    let events: Vec<Value> = watched(&server.client(dialect), &run_id).await.into_iter().map(|(_, event)| event).collect();
+    let count = |id: &str| {
+        of_type(&events, "step_start").iter().filter(|event| event["orch_step_id"] == id || event["nested_step_id"] == id).count()
+    };
+    assert_eq!((count("done"), count("inside"), count("ask")), (2, 2, 3), "only what was interrupted is done again");
+    assert_eq!(of_type(&events, "final").last().unwrap()["data"]["status"], "completed");
 }

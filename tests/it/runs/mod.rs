@@ -1,5 +1,6 @@
 //! Runs of orchestrations, as those see them who start, watch, answer, cancel and retry them.
 
+mod bundles;
 mod cancelling;
 mod chats;
 mod interrupts;

@@ -3,9 +3,9 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{answer, entered, events, get, history, human, of_type, only, plain, print, run, step, text};
+use super::{answer, entered, events, get, history, human, llm, of_type, only, plain, print, run, step, text};
 use crate::support::Dialect::{self, Grpc, Rest};
-use crate::support::{Setup, eventually, refused};
+use crate::support::{ModelService, Setup, eventually, refused};
 
 #[rstest]
 #[tokio::test]
@@ -220,4 +220,30 @@ async fn of_two_answers_one_wins(#[values(Rest, Grpc)] dialect: Dialect) {
         let [(number, response)] = &won[..] else { panic!("{won:?}") };
         assert_eq!(*response, json!(number.to_string()));
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_question_is_answered_while_other_branches_work(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let steps = [
+        step("p", "parallel", json!({"parallel_branches": [["ask"], ["slow"]], "next_step_id": "z"})),
+        human("ask", Some("then")),
+        print("then", "{state.ask.response} then", Some("z")),
+        llm("slow", Some("z")),
+        print("z", "{state.then}, {state.slow}", None),
+    ];
+    let server = Setup::new().model(&service.url()).orchestrations(only(steps)).start();
+    let client = server.client(dialect);
+    let mut events = client.open("StreamRun", super::start("")).await.unwrap();
+    let run_id = text(&events.until("orchestration_start").await, "run_id").to_owned();
+    events.until("human_input_required").await;
+    let mut call = service.called().await;
+    assert_eq!(get(&client, &run_id).await["status"], "running", "it waits, and it works");
+    let begun = client.call("Resume", json!({"run_id": run_id, "response": "first", "background": true})).await.answer();
+    assert_eq!(begun["status"], "running");
+    assert_eq!(events.until("final").await["response"], "first then", "the stream goes on, because the run did not stop");
+    call.answer("last").await;
+    let rest = plain(events).await;
+    assert_eq!(of_type(&rest, "final").last().unwrap()["response"], "first then, last");
 }

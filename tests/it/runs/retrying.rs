@@ -115,3 +115,32 @@ async fn a_run_that_ran_out_of_turns_goes_on(#[values(Rest, Grpc)] dialect: Dial
     let done = client.call("RetryRun", retry(text(&failed, "run_id"))).await.answer();
     assert_eq!((&done["status"], history(&done)), (&json!("completed"), vec!["a", "b", "c"]));
 }
+
+#[rstest]
+#[tokio::test]
+async fn a_run_that_ran_out_of_time_goes_on(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let setup = Setup::new().environment("SYNAPSE_ORCH_GLOBAL_TIMEOUT_MINUTES", 0.02);
+    let server = setup.model(&service.url()).orchestrations(only([llm("ask", None)])).start();
+    let client = server.client(dialect);
+    let run_id = begin(&client).await;
+    service.called().await.closed().await;
+    watched(&client, &run_id).await;
+    let retrying = tokio::spawn(async move { client.call("RetryRun", retry(&run_id)).await.answer() });
+    service.called().await.answer("in time").await;
+    assert_eq!(retrying.await.unwrap()["response"], "in time");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_question_that_nobody_answered_is_asked_again(#[values(Rest, Grpc)] dialect: Dialect) {
+    let mut ask = human("ask", None);
+    (ask["human_timeout_seconds"], ask["human_timeout_action"]) = (1.into(), "fail".into());
+    let server = Setup::new().orchestrations(only([ask])).start();
+    let client = server.client(dialect);
+    let run_id = text(&run(&client, "").await, "run_id").to_owned();
+    watched(&client, &run_id).await;
+    let asked = client.call("RetryRun", retry(&run_id)).await.answer();
+    assert_eq!(asked["status"], "paused");
+    assert_eq!(super::answer(&client, &run_id, None, json!("here")).await.answer()["status"], "completed");
+}
