@@ -17,7 +17,7 @@ use super::audience::{Audience, Item};
 use super::batch::{Batch, Flight, Landed, Owner};
 use super::graph::Graph;
 use super::load::Log;
-use super::next::{Action, Lead, follow, next, too_deep};
+use super::next::{Action, Lead, follow, is_idle, next, too_deep};
 use super::outcome::{final_response, questions};
 use super::record::{Finished, Millis, Nested, Note, Outcome, Question, Record, Spent, Told};
 use super::state::{self, Execution, FrameKind, Holds, State};
@@ -226,10 +226,12 @@ impl Driver {
             return false;
         }
         let mut moved = false;
-        for action in next(&self.graph, &self.state) {
+        let actions = next(&self.graph, &self.state);
+        let is_idle = is_idle(&self.state, &actions);
+        for action in actions {
             moved |= self.act(action);
         }
-        if !moved && self.is_idle() {
+        if is_idle {
             if self.state.questions().next().is_none() {
                 let error = Some("nothing is left to do, and nothing is over".to_owned());
                 self.end(Outcome::Failed, error);
@@ -240,13 +242,6 @@ impl Driver {
             self.batch.items.push(Item::Rest(open));
         }
         moved
-    }
-
-    /// Tells whether only people can go on.
-    fn is_idle(&self) -> bool {
-        let works = self.state.open.values().any(|open| matches!(open.holds, Holds::Work));
-        let ready = self.state.frames.values().any(|frame| matches!(frame.place, state::Place::Before { .. }));
-        !works && !ready
     }
 
     fn act(&mut self, action: Action) -> bool {
@@ -439,12 +434,12 @@ impl Driver {
     /// Records that an attempt failed, and what follows: another attempt, the next step, or the end of what is around.
     fn fail(&mut self, execution: u32, kind: FailureKind, error: &Error, spent: Spent) {
         let Some((frame, step)) = self.stands(execution) else { return };
-        let attempt = self.state.open.get(&execution).map_or(1, |open| open.attempt);
+        let (attempt, failures) = self.state.open.get(&execution).map_or((1, 0), |open| (open.attempt, open.failures));
         let detail = error.detail().to_owned();
         tracing::warn!(run = self.log.run_id, step = step.id, attempt, cause = error.chain(), "a step failed");
-        let again = attempt < step.retry.max_attempts && self.may_retry(&step, kind);
+        let again = failures + 1 < step.retry.max_attempts && self.may_retry(&step, kind);
         if again {
-            let wait = u64::from(step.retry.backoff_seconds).saturating_mul(1 << (attempt - 1).min(20));
+            let wait = u64::from(step.retry.backoff_seconds).saturating_mul(1 << failures.min(20));
             let wait = wait.min(step.retry.max_backoff_seconds.into());
             let retry_at = Some(now() + i64::try_from(wait * 1000).unwrap_or(i64::MAX / 2));
             self.record(Record::Failed { execution, at: now(), error: detail, retry_at, spent });
@@ -798,8 +793,7 @@ impl Driver {
             self.end(Outcome::Cancelled, None);
             return self;
         }
-        let interrupted: Vec<u32> =
-            self.state.open.iter().filter(|(_, open)| matches!(open.holds, Holds::Work)).map(|(number, _)| *number).collect();
+        let interrupted: Vec<u32> = self.state.working().collect();
         for execution in interrupted {
             self.interrupted(execution);
         }
