@@ -22,7 +22,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn a_log_that_is_cut_anywhere_leads_to_the_same_end(bytes in vec(any::<u8>(), 0..200), schedule in any::<u64>(), cuts in vec(any::<usize>(), 1..4)) {
+    fn a_log_that_is_cut_anywhere_leads_to_the_same_end(bytes in vec(any::<u8>(), 0..1500), schedule in any::<u64>(), cuts in vec(any::<usize>(), 1..4)) {
         let (pinned, graph) = tame(&bytes);
         let said = reference::end(&pinned);
         let tape = &mut Tape::endless(schedule);

@@ -35,7 +35,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn a_run_ends_as_the_reference_says(bytes in vec(any::<u8>(), 0..200), schedule in any::<u64>()) {
+    fn a_run_ends_as_the_reference_says(bytes in vec(any::<u8>(), 0..1500), schedule in any::<u64>()) {
         let (pinned, graph) = tame(&bytes);
         let hand = Hand::new(&graph).to_the_end(&mut Tape::endless(schedule));
         agree(&hand, &reference::end(&pinned));

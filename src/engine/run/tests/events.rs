@@ -70,7 +70,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn what_is_told_again_is_what_was_told(bytes in vec(any::<u8>(), 0..200), schedule in any::<u64>(), after in any::<u64>()) {
+    fn what_is_told_again_is_what_was_told(bytes in vec(any::<u8>(), 0..1500), schedule in any::<u64>(), after in any::<u64>()) {
         let (_, graph) = tame(&bytes);
         let hand = Hand::new(&graph).to_the_end(&mut Tape::endless(schedule));
         check(&hand);

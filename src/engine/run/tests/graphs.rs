@@ -9,6 +9,9 @@ use crate::definition::{agents, orchestrations};
 /// How deep loops and branches of a graph may stand in each other.
 const DEEP: u32 = 2;
 
+/// How many steps, orchestrations and agents a graph has about.
+const IDS: u32 = 100;
+
 /// How deep its orchestrations may.
 const NESTED: u32 = 2;
 
@@ -80,13 +83,19 @@ impl Maker<'_> {
         format!("{kind}{}", self.ids)
     }
 
+    /// Chooses how many steps follow each other, until there are enough.
+    fn length(&mut self) -> u32 {
+        let length = self.tape.of_these(&[0, 2, 1, 3, 2, 3, 4, 3]);
+        if self.ids < IDS { length } else { 0 }
+    }
+
     /// Makes an orchestration and returns its id.
     fn orchestration(&mut self, nested: u32, fatal: bool) -> String {
         let id = self.id("o");
         let region = Region { orchestration: id.clone(), own: self.id("r"), around: Vec::new(), fatal, deep: 0, nested };
         let mut sheet = Sheet::default();
         let entry = self.chain(&mut sheet, &region, &[None], None);
-        let turns = if fatal && self.tape.one_in(4) { 3 + self.tape.pick(6) } else { 100_000 };
+        let turns = if fatal && self.tape.one_in(6) { 3 + self.tape.pick(10) } else { 100_000 };
         self.orchestrations.push(json!({
             "id": id, "name": id, "steps": sheet.steps, "entry_step_id": entry, "state_schema": sheet.schema, "max_total_turns": turns,
         }));
@@ -95,7 +104,7 @@ impl Maker<'_> {
 
     /// Makes steps that name each other, and returns the first. They may lead to each other, and to where else they may leave.
     fn chain(&mut self, sheet: &mut Sheet, region: &Region, exits: &[Option<String>], last: Option<&String>) -> Option<String> {
-        let ids: Vec<String> = (0..self.tape.pick(5)).map(|_| self.id("s")).collect();
+        let ids: Vec<String> = (0..self.length()).map(|_| self.id("s")).collect();
         sheet.ids.extend(ids.iter().cloned());
         let ways: Vec<Option<String>> = ids.iter().cloned().map(Some).chain(exits.iter().cloned()).collect();
         for (position, id) in ids.iter().enumerate() {
@@ -107,7 +116,7 @@ impl Maker<'_> {
 
     /// Makes steps that are taken as they are listed, unless they lead elsewhere.
     fn list(&mut self, sheet: &mut Sheet, region: &Region, exits: &[Option<String>]) -> Vec<String> {
-        let mut ids: Vec<String> = (0..self.tape.pick(4)).map(|_| self.id("s")).collect();
+        let mut ids: Vec<String> = (0..self.length().min(3)).map(|_| self.id("s")).collect();
         sheet.ids.extend(ids.iter().cloned());
         let mut ways: Vec<Option<String>> = ids.iter().cloned().map(Some).chain(exits.iter().cloned()).collect();
         if self.tape.one_in(4) {
@@ -126,9 +135,9 @@ impl Maker<'_> {
     }
 
     fn step(&mut self, sheet: &mut Sheet, region: &Region, id: &str, next: Option<String>, ways: &[Option<String>]) {
-        let next = if region.fatal && self.tape.pick(24) == 23 { Some("nowhere".to_owned()) } else { next };
+        let next = if region.fatal && self.tape.pick(40) == 39 { Some("nowhere".to_owned()) } else { next };
         let mut step = self.kind(sheet, region, id, next.as_ref(), ways);
-        let fails = self.tape.pick(4);
+        let fails = self.tape.of_these(&[0, 0, 0, 0, 1, 2, 3]);
         let goes_on = !region.fatal || self.tape.pick(2) == 0;
         let common = json!({
             "id": id, "name": format!("Step {id}"), "next_step_id": next, "label": fails.to_string(), "max_iterations": 1 + self.tape.pick(3),
@@ -144,26 +153,26 @@ impl Maker<'_> {
         let key = format!("{}k{}", region.own, self.tape.pick(2));
         let counter = format!("{}c", region.own);
         let deep = region.deep < DEEP;
-        match self.tape.pick(13) {
-            1 | 2 => json!({"type": "llm", "input_keys": [read, "user_input"], "output_key": key}),
-            3 => json!({"type": "transform", "transform_code": "count", "output_key": counter}),
-            4 => json!({
+        match self.tape.pick(24) {
+            0 | 1 => json!({"type": "print", "print_content": format!("{id} {{state.{read}}}"), "output_key": key}),
+            2 | 3 => json!({"type": "transform", "transform_code": "count", "output_key": counter}),
+            4 | 5 => self.human(sheet, ways, key),
+            6 => json!({
                 "type": "if_else", "if_condition": format!("state.{counter} >= 2"), "output_key": key,
                 "if_true_step_id": self.way(sheet, ways), "if_false_step_id": self.way(sheet, ways),
             }),
-            5 => json!({
+            7 => json!({
                 "type": "switch", "switch_expression": format!("state.{counter}"), "switch_default_step_id": self.way(sheet, ways),
                 "switch_cases": {"1": self.way(sheet, ways), "2": self.way(sheet, ways)},
             }),
-            6 => {
+            8 => {
                 json!({"type": "evaluator", "input_keys": [counter], "route_map": {"x": self.way(sheet, ways), "y": self.way(sheet, ways)}})
             }
-            7 => self.human(sheet, ways, key),
-            8 if deep => self.parallel(sheet, region, id, next),
-            9 | 10 if deep => self.repeat(sheet, region, id, next, &counter),
-            11 if region.nested < NESTED => self.nested(region, &key),
-            12 => json!({"type": "end"}),
-            _ => json!({"type": "print", "print_content": format!("{id} {{state.{read}}}"), "output_key": key}),
+            9..=12 if deep => self.parallel(sheet, region, id, next),
+            13..=15 if deep => self.repeat(sheet, region, id, next, &counter),
+            16 | 17 if region.nested < NESTED => self.nested(region, &key),
+            18 => json!({"type": "end"}),
+            _ => json!({"type": "llm", "input_keys": [read, "user_input"], "output_key": key}),
         }
     }
 
@@ -181,7 +190,7 @@ impl Maker<'_> {
 
     fn parallel(&mut self, sheet: &mut Sheet, region: &Region, id: &str, next: Option<&String>) -> Value {
         let exits = [None, next.cloned(), Some(id.to_owned())];
-        let branches: Vec<Vec<String>> = (0..self.tape.pick(4))
+        let branches: Vec<Vec<String>> = (0..self.tape.of_these(&[0, 2, 3, 2, 4, 3]))
             .map(|_| {
                 let inside = region.branch(self.id("r"), self.wild);
                 if self.tape.one_in(2) {
@@ -194,7 +203,7 @@ impl Maker<'_> {
         // Which of its branches wrote last is chance, so that it stands for all of them in the answer of its orchestration.
         let key = self.id("p");
         sheet.schema.insert(key.clone(), json!({"default": format!("all of {id}")}));
-        json!({"type": "parallel", "parallel_branches": branches, "max_concurrency": 1 + self.tape.pick(3), "output_key": key})
+        json!({"type": "parallel", "parallel_branches": branches, "max_concurrency": self.tape.of_these(&[1, 8, 2]), "output_key": key})
     }
 
     fn repeat(&mut self, sheet: &mut Sheet, region: &Region, id: &str, next: Option<&String>, counter: &str) -> Value {
