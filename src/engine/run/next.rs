@@ -1,5 +1,7 @@
 //! What a run has to do: the graph and the state name every step that is ready. It knows no clock, no file and no network.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::graph::{DEPTH, Graph};
 use super::record::{Millis, Outcome};
 use super::state::{Execution, Frame, FrameKind, Holds, Place, State, position};
@@ -77,24 +79,47 @@ pub(crate) fn next(graph: &Graph, state: &State) -> Vec<Action> {
     if state.ended.is_some() || state.frames.is_empty() {
         return Vec::new();
     }
-    let mut failures: Vec<Action> = Vec::new();
-    for failure in state.frames.iter().filter_map(|(number, frame)| failure(graph, state, *number, frame)) {
-        if !failures.iter().any(|known| known.execution() == failure.execution()) {
-            failures.push(failure); // several branches may fail at once, and what is around them fails once
-        }
-    }
+    let failures = failures(graph, state);
     if let Some(end) = failures.iter().find(|action| matches!(action, Action::End { .. })) {
         return vec![end.clone()];
     }
     if !failures.is_empty() {
         return failures;
     }
-    let mut actions: Vec<Action> = state.frames.iter().filter_map(|(number, frame)| ready(graph, state, *number, frame)).collect();
-    actions.extend(state.open.iter().filter_map(|(number, open)| over(state, *number, open)));
+    let mut busy = busy(state);
+    let mut actions: Vec<Action> =
+        state.frames.iter().filter_map(|(number, frame)| ready(graph, state, &mut busy, *number, frame)).collect();
+    let around: BTreeSet<u32> = working(state).filter_map(|frame| frame.parent).collect();
+    actions.extend(state.open.iter().filter(|(number, _)| !around.contains(number)).filter_map(|(number, open)| over(*number, open)));
     if let Some(Frame { place: Place::Over, .. }) = state.frames.get(&0) {
         actions.push(Action::End { outcome: Outcome::Completed, error: None });
     }
     actions
+}
+
+/// Returns what failures lead to. Several branches may fail at once, and what is around them fails once.
+fn failures(graph: &Graph, state: &State) -> Vec<Action> {
+    let mut failures: Vec<Action> = Vec::new();
+    for failure in state.frames.iter().filter_map(|(number, frame)| failure(graph, state, *number, frame)) {
+        if !failures.iter().any(|known| known.execution() == failure.execution()) {
+            failures.push(failure);
+        }
+    }
+    failures
+}
+
+/// Returns the frames that are not at their end.
+fn working(state: &State) -> impl Iterator<Item = &Frame> {
+    state.frames.values().filter(|frame| frame.place != Place::Over)
+}
+
+/// Counts what works inside each execution.
+fn busy(state: &State) -> BTreeMap<u32, u32> {
+    let mut busy = BTreeMap::new();
+    for parent in working(state).filter(|frame| !frame.entered.is_empty()).filter_map(|frame| frame.parent) {
+        *busy.entry(parent).or_default() += 1;
+    }
+    busy
 }
 
 /// Tells whether only people can go on, where nothing of what is to be done could be done.
@@ -145,38 +170,28 @@ fn is_inside<'a>(state: &'a State, mut frame: &'a Frame, step: &str) -> bool {
     false
 }
 
-fn ready(graph: &Graph, state: &State, number: u32, frame: &Frame) -> Option<Action> {
+fn ready(graph: &Graph, state: &State, busy: &mut BTreeMap<u32, u32>, number: u32, frame: &Frame) -> Option<Action> {
     let Place::Before { step, attempt, at, .. } = &frame.place else { return None };
-    may_begin(graph, state, number, frame).then(|| Action::Start { frame: number, step: step.clone(), attempt: *attempt, at: *at })
+    may_begin(graph, state, busy, frame).then(|| Action::Start { frame: number, step: step.clone(), attempt: *attempt, at: *at })
 }
 
 /// Tells whether a branch may begin: only so many of a parallel step work at once, those in front first.
-fn may_begin(graph: &Graph, state: &State, number: u32, frame: &Frame) -> bool {
-    let (FrameKind::Branch(_), Some(parent)) = (frame.kind, frame.parent) else { return true };
-    if !frame.entered.is_empty() {
-        return true;
-    }
+fn may_begin(graph: &Graph, state: &State, busy: &mut BTreeMap<u32, u32>, frame: &Frame) -> bool {
+    let (FrameKind::Branch(_), Some(parent), true) = (frame.kind, frame.parent, frame.entered.is_empty()) else { return true };
     let Some(Work::Parallel { max_concurrency, .. }) = state.step_of(graph, parent).map(|step| &step.work) else { return true };
-    let in_front =
-        |(other, branch): (&u32, &Frame)| branch.parent == Some(parent) && works(branch) && (!branch.entered.is_empty() || *other < number);
-    let busy = state.frames.iter().filter(|(other, branch)| **other != number && in_front((other, branch))).count();
-    busy < *max_concurrency as usize
-}
-
-fn works(frame: &Frame) -> bool {
-    frame.place != Place::Over
+    let busy = busy.entry(parent).or_default();
+    let may = *busy < *max_concurrency;
+    *busy += u32::from(may);
+    may
 }
 
 /// Returns what an execution needs whose inside is over.
-fn over(state: &State, number: u32, open: &Execution) -> Option<Action> {
-    if matches!(open.holds, Holds::Work | Holds::Question(_)) || open.failed.is_some() {
-        return None;
-    }
-    let inside_works = state.frames.values().any(|frame| frame.parent == Some(number) && works(frame));
+fn over(number: u32, open: &Execution) -> Option<Action> {
     match &open.holds {
-        _ if inside_works => None,
+        _ if open.failed.is_some() => None,
+        Holds::Work | Holds::Question(_) => None,
         Holds::Passes(_) => Some(Action::Pass(number)),
-        _ => Some(Action::Complete(number)),
+        Holds::Branches(_) | Holds::Nested(_) => Some(Action::Complete(number)),
     }
 }
 

@@ -14,7 +14,7 @@ fn graph(steps: &Value) -> Graph {
 }
 
 fn ended(graph: &Graph) -> Hand<'_> {
-    Hand::new(graph).to_the_end(&mut Tape::endless(7))
+    Hand::new(graph).driven(&mut Tape::endless(7))
 }
 
 /// Returns the steps that were started, in their order.
@@ -49,7 +49,7 @@ fn a_run_rests_while_a_person_keeps_other_branches_waiting() {
     hand.advance();
     assert!(hand.state.rests());
     hand.answer(hand.answerable()[0]);
-    assert_eq!(started(&hand.to_the_end(&mut Tape::endless(7))), ["p", "h", "a"]);
+    assert_eq!(started(&hand.driven(&mut Tape::endless(7))), ["p", "h", "a"]);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_crash_takes_no_attempt_away() {
     let graph = graph(&json!([{"id": "a", "type": "llm", "label": "1", "retry": {"max_attempts": 2}}]));
     let mut hand = Hand::new(&graph);
     hand.advance();
-    let hand = Hand::recovered(&graph, &hand.log, 0).to_the_end(&mut Tape::endless(7));
+    let hand = Hand::recovered(&graph, &hand.log, 0).driven(&mut Tape::endless(7));
     assert_eq!((hand.state.ended.clone().unwrap().outcome, started(&hand).len()), (Outcome::Completed, 3));
 }
 
@@ -90,7 +90,7 @@ fn what_failed_for_good_is_not_tried_again_after_a_crash() {
     let graph = graph(&json!([{"id": "a", "type": "llm", "label": "1"}]));
     let hand = ended(&graph);
     let before_the_end = &hand.log[..hand.log.len() - 1];
-    let again = Hand::recovered(&graph, before_the_end, 0).to_the_end(&mut Tape::endless(7));
+    let again = Hand::recovered(&graph, before_the_end, 0).driven(&mut Tape::endless(7));
     assert_eq!((again.state.ended.clone().unwrap().outcome, started(&again).len()), (Outcome::Failed, 1));
 }
 
@@ -105,7 +105,7 @@ fn a_run_that_was_cancelled_while_it_rested_rests_again_once_it_is_retried() {
     hand.advance();
     assert!(hand.state.rests());
     assert_eq!(hand.answerable(), asked, "it is the same question");
-    assert_eq!(started(&hand.to_the_end(&mut Tape::endless(7))), ["h", "a"]);
+    assert_eq!(started(&hand.driven(&mut Tape::endless(7))), ["h", "a"]);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_retry_takes_up_what_failed_and_nothing_that_was_done() {
     let before = started(&hand).len();
     hand.mended = true;
     hand.retry();
-    let hand = hand.to_the_end(&mut Tape::endless(7));
+    let hand = hand.driven(&mut Tape::endless(7));
     assert_eq!(hand.state.ended.clone().unwrap().outcome, Outcome::Completed);
     let mut after = started(&hand)[before..].to_vec();
     after.retain(|step| step != "a"); // chance decides whether it was done before the failure

@@ -26,10 +26,10 @@ proptest! {
         let (pinned, graph) = tame(&bytes);
         let said = reference::end(&pinned);
         let tape = &mut Tape::endless(schedule);
-        let mut hand = Hand::new(&graph).to_the_end(tape);
+        let mut hand = Hand::new(&graph).driven(tape);
         for (crash, cut) in (1..).zip(cuts) {
             let records = 1 + cut % hand.log.len();
-            hand = Hand::recovered(&graph, &kept(&hand.log[..records]), crash * DAY).to_the_end(tape);
+            hand = Hand::recovered(&graph, &kept(&hand.log[..records]), crash * DAY).driven(tape);
             agree(&hand, &said);
         }
     }

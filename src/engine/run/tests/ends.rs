@@ -37,7 +37,7 @@ proptest! {
     #[test]
     fn a_run_ends_as_the_reference_says(bytes in vec(any::<u8>(), 0..1500), schedule in any::<u64>()) {
         let (pinned, graph) = tame(&bytes);
-        let hand = Hand::new(&graph).to_the_end(&mut Tape::endless(schedule));
+        let hand = Hand::new(&graph).driven(&mut Tape::endless(schedule));
         agree(&hand, &reference::end(&pinned));
     }
 }

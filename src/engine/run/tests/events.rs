@@ -72,7 +72,7 @@ proptest! {
     #[test]
     fn what_is_told_again_is_what_was_told(bytes in vec(any::<u8>(), 0..1500), schedule in any::<u64>(), after in any::<u64>()) {
         let (_, graph) = tame(&bytes);
-        let hand = Hand::new(&graph).to_the_end(&mut Tape::endless(schedule));
+        let hand = Hand::new(&graph).driven(&mut Tape::endless(schedule));
         check(&hand);
         let after = after % (hand.events.len() as u64 + 1);
         assert_eq!(told(&hand, after), hand.events[usize::try_from(after).unwrap()..]);
@@ -94,7 +94,7 @@ proptest! {
         check(&hand);
         if hand.state.ended.as_ref().unwrap().outcome != Outcome::Completed {
             hand.retry();
-            hand = hand.to_the_end(tape);
+            hand = hand.driven(tape);
             check(&hand);
         }
     }

@@ -156,7 +156,7 @@ impl Maker<'_> {
         match self.tape.pick(24) {
             0 | 1 => json!({"type": "print", "print_content": format!("{id} {{state.{read}}}"), "output_key": key}),
             2 | 3 => json!({"type": "transform", "transform_code": "count", "output_key": counter}),
-            4 | 5 => self.human(sheet, ways, key),
+            4 | 5 => self.human(sheet, ways, &key),
             6 => json!({
                 "type": "if_else", "if_condition": format!("state.{counter} >= 2"), "output_key": key,
                 "if_true_step_id": self.way(sheet, ways), "if_false_step_id": self.way(sheet, ways),
@@ -180,7 +180,7 @@ impl Maker<'_> {
         if self.wild && self.tape.one_in(2) { Some(self.tape.of_these(&sheet.ids)) } else { self.tape.of_these(ways) }
     }
 
-    fn human(&mut self, sheet: &Sheet, ways: &[Option<String>], key: String) -> Value {
+    fn human(&mut self, sheet: &Sheet, ways: &[Option<String>], key: &str) -> Value {
         let timeout = self.tape.of_these(&["wait", "wait", "answer", "fail", "branch"]);
         json!({
             "type": "human", "output_key": key, "human_timeout_action": timeout, "human_timeout_seconds": 1 + self.tape.pick(9),

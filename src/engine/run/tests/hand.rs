@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::graph::Graph;
 use super::super::next::{Action, Lead, follow, is_idle, next, too_deep};
 use super::super::outcome::final_response;
-use super::super::record::{Began, Finished, Millis, Nested, Note, Outcome, Question, Record};
+use super::super::record::{Began, Finished, Millis, Nested, Note, Outcome, Question, Record, Spent};
 use super::super::state::{Holds, Place, State};
 use super::super::tell::{Public, tell};
 use super::tape::Tape;
@@ -44,14 +44,18 @@ impl<'a> Hand<'a> {
     /// Goes on with a log.
     pub(super) fn recovered(graph: &'a Graph, log: &[Record], now: Millis) -> Self {
         let mut hand = Self { graph, state: State::default(), log: Vec::new(), events: Vec::new(), now, mended: false, works: Vec::new() };
-        log.iter().for_each(|record| hand.record(record.clone()));
+        for record in log {
+            hand.record(record.clone());
+        }
         let interrupted: Vec<u32> = if hand.state.ended.is_none() { hand.state.working().collect() } else { Vec::new() };
-        interrupted.into_iter().for_each(|execution| hand.record(Record::Interrupted { execution }));
+        for execution in interrupted {
+            hand.record(Record::Interrupted { execution });
+        }
         hand
     }
 
     /// Drives the run to its end.
-    pub(super) fn to_the_end(mut self, tape: &mut Tape) -> Self {
+    pub(super) fn driven(mut self, tape: &mut Tape) -> Self {
         while self.state.ended.is_none() {
             self.once(tape);
         }
@@ -64,6 +68,7 @@ impl<'a> Hand<'a> {
         if self.state.ended.is_some() {
             return;
         }
+        self.check_limits();
         let questions = self.answerable();
         let moment = self.moment();
         let some = self.works.len() + questions.len();
@@ -94,6 +99,15 @@ impl<'a> Hand<'a> {
             if !moved {
                 return;
             }
+        }
+    }
+
+    /// Checks that no more branches work at once than may.
+    fn check_limits(&self) {
+        for execution in self.state.open.keys() {
+            let Work::Parallel { max_concurrency, .. } = self.step(*execution).work else { continue };
+            let begun = self.state.frames.values().filter(|frame| frame.parent == Some(*execution) && !frame.entered.is_empty());
+            assert!(begun.filter(|frame| frame.place != Place::Over).count() <= max_concurrency as usize);
         }
     }
 
@@ -190,7 +204,7 @@ impl<'a> Hand<'a> {
             return self.finish(execution, Lead::Behind, Finished { error: Some(error), ..Finished::default() });
         }
         let retry_at = again.then(|| self.now + 1000);
-        self.record(Record::Failed { execution, at: self.now, error, retry_at, spent: Default::default() });
+        self.record(Record::Failed { execution, at: self.now, error, retry_at, spent: Spent::default() });
         self.works.retain(|execution| self.state.open.contains_key(execution));
     }
 
@@ -202,9 +216,10 @@ impl<'a> Hand<'a> {
         let values = &self.state.scopes[&self.state.frames[&frame].scope].values;
         let over =
             passes.broken || passes.iteration >= *count || until.as_ref().is_some_and(|until| expression::holds(until, values) == Ok(true));
-        match over {
-            true => self.done(execution, Done::default()),
-            false => self.record(Record::Passed { execution, at: self.now }),
+        if over {
+            self.done(execution, Done::default());
+        } else {
+            self.record(Record::Passed { execution, at: self.now });
         }
     }
 

@@ -183,7 +183,7 @@ impl<'a> Reference<'a> {
         let mut inside = self.inner(agent.orchestration_id.as_ref().unwrap(), run_id, inner.depth + 1, &world::message(step));
         let entry = inside.orchestration.entry_step_id.clone();
         self.walk(&mut inside, &Scene::Whole, some(&entry)).map_err(Stop::fault)?;
-        inner.write(step, inside.response().into());
+        inner.write(step, &inside.response().into());
         Ok(Lead::Behind)
     }
 }
@@ -207,11 +207,11 @@ impl<'a> Inner<'a> {
     /// Does a step that has no others inside.
     fn simple(&mut self, step: &Step, failures: u32) -> Result<Lead, Fault> {
         match &step.work {
-            Work::Print { content } => self.write(step, template::fill_deep(content, &self.values).unwrap().into()),
+            Work::Print { content } => self.write(step, &template::fill_deep(content, &self.values).unwrap().into()),
             Work::End => return Ok(Lead::Out),
             Work::IfElse { condition, if_true, if_false } => {
                 let holds = self.holds(condition);
-                self.write(step, holds.into());
+                self.write(step, &holds.into());
                 return Ok(match (holds, if_false) {
                     (true, _) => Lead::To(if_true.clone()),
                     (false, Some(target)) => Lead::To(Some(target.clone())),
@@ -226,7 +226,9 @@ impl<'a> Inner<'a> {
             Work::Human { timeout, .. } => return self.human(step, timeout),
             _ => {
                 let (output, label) = world::perform(step, &self.values, failures)?;
-                output.into_iter().for_each(|output| self.write(step, output));
+                if let Some(output) = output {
+                    self.write(step, &output);
+                }
                 if let (Work::Evaluator { routes, .. }, Some(label)) = (&step.work, label) {
                     return Ok(Lead::To(routes.iter().find(|route| route.label == label).unwrap().step_id.clone()));
                 }
@@ -243,7 +245,7 @@ impl<'a> Inner<'a> {
             HumanTimeout::Wait => world::answer(step),
         };
         self.values.insert("human_response".to_owned(), Value::clone(&answer));
-        self.write(step, answer);
+        self.write(step, &answer);
         Ok(Lead::Behind)
     }
 
@@ -253,8 +255,8 @@ impl<'a> Inner<'a> {
         world::counter(Some(&key), &self.values) >= 2
     }
 
-    fn write(&mut self, step: &Step, value: Value) {
-        step.output_key.iter().for_each(|key| drop(self.values.insert(key.clone(), value.clone())));
+    fn write(&mut self, step: &Step, value: &Value) {
+        self.values.extend(step.output_key.iter().map(|key| (key.clone(), value.clone())));
     }
 
     /// Takes what the steps of a body have written once a pass is over.
@@ -275,10 +277,10 @@ impl<'a> Inner<'a> {
         for part in parts {
             let Some(list) = part.output_key.as_ref().and_then(|key| passes.1.get(key)) else { continue };
             let list: Value = list.iter().map(|(pass, value)| json!({"iteration": pass, "agent": part.name, "result": value})).collect();
-            self.write(part, list.clone());
+            self.write(part, &list);
             all.insert(part.name.clone(), list);
         }
-        self.write(step, all.into());
+        self.write(step, &all.into());
     }
 
     fn response(&self) -> String {

@@ -15,8 +15,8 @@ proptest! {
     fn every_run_ends_once(bytes in vec(any::<u8>(), 0..80), schedule in any::<u64>(), cut in any::<usize>()) {
         let (_, graph) = wild(&bytes);
         let tape = &mut Tape::endless(schedule);
-        let hand = Hand::new(&graph).to_the_end(tape);
-        let again = Hand::recovered(&graph, &hand.log[..1 + cut % hand.log.len()], 0).to_the_end(tape);
+        let hand = Hand::new(&graph).driven(tape);
+        let again = Hand::recovered(&graph, &hand.log[..=cut % hand.log.len()], 0).driven(tape);
         for hand in [&hand, &again] {
             assert_eq!(hand.log.iter().filter(|record| matches!(record, Record::Ended { .. })).count(), 1);
             assert!(hand.state.executions <= 100_000);

@@ -23,7 +23,7 @@ pub(super) fn perform(step: &Step, values: &Map<String, Value>, failures: u32) -
         Work::Transform { .. } => (Some((counter(step.output_key.as_ref(), values) + 1).into()), None),
         Work::Evaluator { routes, .. } if routes.is_empty() => (None, None),
         Work::Evaluator { routes, .. } => {
-            let label = routes[counter(step.input_keys.first(), values) as usize % routes.len()].label.clone();
+            let label = routes[usize::try_from(counter(step.input_keys.first(), values)).unwrap() % routes.len()].label.clone();
             (Some(label.clone().into()), Some(label))
         }
         _ => (Some(text(step, values).into()), None),
