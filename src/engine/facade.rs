@@ -75,7 +75,9 @@ impl Facade {
             Run::Final(Final { response, data: Some(data), .. }) if event.orch_step_id.is_none() => Some(ended(response, &data, speaker)),
             other => work(other, delegate(&event)),
         };
-        told.into_iter().for_each(|told| self.tell(id, told));
+        if let Some(told) = told {
+            self.tell(id, told);
+        }
     }
 
     fn tell(&mut self, id: u64, event: Event) {
