@@ -245,7 +245,7 @@ impl Drop for Presence {
         let Some(driver) = self.engine.live.driver(&self.run_id) else { return };
         tracing::info!(run = self.run_id, "the caller went away; the chat is cancelled");
         let (reply, _) = tokio::sync::oneshot::channel();
-        let _ = driver.try_send(Command::Cancel { reply }); // nobody else commands such a run so often that its queue is full
+        let _ = driver.try_send(Box::new(Command::Cancel { reply })); // nobody else commands such a run so often that its queue is full
     }
 }
 

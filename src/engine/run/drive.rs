@@ -2,7 +2,9 @@
 //! waits for people alone has none, only its log.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::audience::{Audience, Item};
 use super::batch::{Batch, Flight, Landed, Owner};
@@ -26,7 +29,7 @@ use crate::clock;
 use crate::definition::{HumanTimeout, OnError, OnInterrupt, Step, Work};
 use crate::engine::scope::{Budget, Scope};
 use crate::engine::step::{self, Alone, Attempt, Done, Failure, FailureKind, Place};
-use crate::engine::teller::{self, Said};
+use crate::engine::teller::{self, Mouth, Said};
 use crate::engine::{Engine, expression};
 use crate::error::{Error, Reason, Result};
 use crate::metrics::Present;
@@ -37,6 +40,9 @@ const RECORDS: usize = 256;
 
 /// As good as never.
 const NEVER: Duration = Duration::from_hours(24 * 365);
+
+/// Where a run is told what somebody wants. In boxes, because a channel keeps room for many in every run that works.
+pub(crate) type Commander = mpsc::Sender<Box<Command>>;
 
 /// Something that somebody wants of a run.
 #[derive(Debug)]
@@ -83,12 +89,14 @@ pub(crate) struct Driver {
     owner: Owner,
     state: State,
     audience: Arc<Audience>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Box<Command>>,
     /// For those who do the work of steps.
-    mouth: mpsc::Sender<Said>,
-    said: mpsc::Receiver<Said>,
+    mouth: Mouth,
+    said: mpsc::Receiver<Box<Said>>,
     batch: Batch,
-    flight: Option<Flight>,
+    flight: Option<Box<Flight>>,
+    /// The server stops.
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
     row: u64,
     event: u64,
     works: FuturesUnordered<BoxFuture<'static, Option<Outcomes>>>,
@@ -123,6 +131,7 @@ impl Driver {
             said,
             batch: Batch::default(),
             flight: None,
+            stop: Box::pin(engine.stop.clone().cancelled_owned()),
             row,
             event,
             works: FuturesUnordered::new(),
@@ -166,47 +175,45 @@ impl Driver {
             if quiet {
                 match self.engine.live.leave(&self.log.run_id, &mut self.commands) {
                     Some(_) if self.lost => return,
-                    Some(command) => self.command(command),
+                    Some(command) => self.command(*command),
                     None => return,
                 }
                 continue;
             }
-            let stop = self.engine.stop.clone();
-            if stop.run_until_cancelled(self.wait()).await.is_none() {
-                self.let_go().await;
-                return;
+            if self.wait().await.is_break() {
+                return self.let_go().await;
             }
         }
     }
 
-    /// Waits until something happens.
-    async fn wait(&mut self) {
+    /// Waits until something happens; where the server stops, the run has to be let go.
+    async fn wait(&mut self) -> ControlFlow<()> {
         let room = self.batch.records.len() < RECORDS;
-        let deadline = self.deadline().unwrap_or_else(|| Instant::now() + NEVER);
+        let deadline = if self.state.rests() { None } else { self.deadline() };
         tokio::select! {
             landed = landing(&mut self.flight) => self.landed(landed),
-            Some(said) = self.said.recv(), if room => self.hear(said),
+            Some(said) = self.said.recv(), if room => self.hear(*said),
             Some(outcomes) = self.works.next(), if room && !self.works.is_empty() => {
                 // What an attempt has said comes before how it ended.
                 while let Ok(said) = self.said.try_recv() {
-                    self.hear(said);
+                    self.hear(*said);
                 }
                 if let Some(outcomes) = outcomes {
                     self.came(outcomes);
                 }
             }
-            Some(command) = self.commands.recv(), if self.batch.repeat.is_none() => self.command(command),
-            () = sleep_until(deadline), if !self.state.rests() => self.late(),
+            Some(command) = self.commands.recv(), if self.batch.repeat.is_none() => self.command(*command),
+            () = at(deadline), if deadline.is_some() => self.late(),
+            () = self.stop.as_mut() => return ControlFlow::Break(()),
         }
+        ControlFlow::Continue(())
     }
 
     /// Stops without an end: the next process goes on.
-    async fn let_go(mut self) {
+    async fn let_go(&mut self) {
         self.works.clear();
-        if let Some(flight) = self.flight.take() {
-            let landed = flight.landing.await;
-            self.flight = None;
-            if matches!(landed, Landed::Kept) {
+        if let Some(mut flight) = self.flight.take() {
+            if matches!((&mut flight.landing).await, Landed::Kept) {
                 self.audience.tell(&flight.cargo.items);
                 flight.cargo.tell_callers();
             }
@@ -330,9 +337,12 @@ impl Driver {
         let chat = self.state.began.chat.is_some();
         let used = attempt.scope.clone();
         let (engine, began) = (self.engine.clone(), self.state.began.clone());
+        // In a box of its own, because every future around it would keep room for all of it once more.
+        let work = if chat { async move { engine.chat_turn(&began, attempt).await }.boxed() } else { step::perform(attempt).boxed() };
+        let work = AssertUnwindSafe(work).catch_unwind();
         let work = async move {
-            let work = async move { if chat { engine.chat_turn(&began, attempt).await } else { step::perform(attempt).await } };
-            let caught = tokio::time::timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await;
+            // Every model call and every tool of a chat has a limit of its own.
+            let caught = if chat { Ok(work.await) } else { tokio::time::timeout_at(deadline, work).await };
             let result = match caught {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => Err(Failure { kind: FailureKind::Definition, error: Error::internal("the step panicked") }),
@@ -359,7 +369,7 @@ impl Driver {
             .until(self.patience)
             .with_budget(self.budget.clone());
         let deadline = match began.chat {
-            Some(_) => Instant::now() + NEVER, // every model call and every tool of a chat has a limit of its own
+            Some(_) => Instant::now() + NEVER,
             None => Instant::now() + self.time_of(&step),
         };
         Some(Attempt {
@@ -837,7 +847,7 @@ impl Driver {
         self.row += u64::from(!batch.records.is_empty());
         let first = self.event + 1 - u64::from(batch.events);
         let facts = super::batch::facts(&self.state, self.status());
-        self.flight = Some(self.owner.send(&self.log, batch, self.row, first, facts));
+        self.flight = Some(Box::new(self.owner.send(&self.log, batch, self.row, first, facts)));
     }
 
     /// Goes on after what was sent is durable, or is not.
@@ -855,7 +865,7 @@ impl Driver {
             }
             Landed::Late(error) => {
                 tracing::error!(run = self.log.run_id, cause = error.chain(), "the run cannot be kept; it is tried again every second");
-                self.flight = Some(flight.again());
+                self.flight = Some(Box::new(flight.again()));
             }
             Landed::Refused => self.lost = true,
         }
@@ -865,9 +875,17 @@ impl Driver {
 /// How often in a row a run may crash the server.
 const CRASHES: u32 = 5;
 
-async fn landing(flight: &mut Option<Flight>) -> Landed {
+async fn landing(flight: &mut Option<Box<Flight>>) -> Landed {
     match flight {
         Some(flight) => (&mut flight.landing).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a moment, if there is one.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }
