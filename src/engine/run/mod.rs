@@ -11,6 +11,8 @@ mod record;
 mod state;
 mod tell;
 mod tell_chat;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use audience::Live;

@@ -2,7 +2,7 @@
 
 use super::graph::{DEPTH, Graph};
 use super::record::{Millis, Outcome};
-use super::state::{Execution, Frame, FrameKind, Holds, Place, State};
+use super::state::{Execution, Frame, FrameKind, Holds, Place, State, position};
 use crate::definition::{Step, Work};
 
 /// The most executions of steps in one run, those inside branches, loops and nested orchestrations included.
@@ -42,6 +42,13 @@ pub(crate) enum Action {
     },
 }
 
+impl Action {
+    /// Returns the execution that fails.
+    const fn execution(&self) -> Option<u32> {
+        if let Self::Fail { execution, .. } = self { Some(*execution) } else { None }
+    }
+}
+
 /// Where a frame goes from a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Turnout {
@@ -70,7 +77,12 @@ pub(crate) fn next(graph: &Graph, state: &State) -> Vec<Action> {
     if state.ended.is_some() || state.frames.is_empty() {
         return Vec::new();
     }
-    let failures: Vec<Action> = state.frames.iter().filter_map(|(number, frame)| failure(graph, state, *number, frame)).collect();
+    let mut failures: Vec<Action> = Vec::new();
+    for failure in state.frames.iter().filter_map(|(number, frame)| failure(graph, state, *number, frame)) {
+        if !failures.iter().any(|known| known.execution() == failure.execution()) {
+            failures.push(failure); // several branches may fail at once, and what is around them fails once
+        }
+    }
     if let Some(end) = failures.iter().find(|action| matches!(action, Action::End { .. })) {
         return vec![end.clone()];
     }
@@ -83,6 +95,11 @@ pub(crate) fn next(graph: &Graph, state: &State) -> Vec<Action> {
         actions.push(Action::End { outcome: Outcome::Completed, error: None });
     }
     actions
+}
+
+/// Tells whether only people can go on, where nothing of what is to be done could be done.
+pub(crate) fn is_idle(state: &State, actions: &[Action]) -> bool {
+    actions.is_empty() && state.working().next().is_none()
 }
 
 /// Returns what a frame's failure leads to.
@@ -105,6 +122,9 @@ fn refused(graph: &Graph, state: &State, number: u32, step: &str, attempt: u32) 
     if flow.is_none_or(|flow| flow.step(step).is_none()) {
         return Some(format!("Step '{step}' not found"));
     }
+    if is_inside(state, frame, step) {
+        return Some(format!("Step '{step}' would run inside itself; lead the steps inside it elsewhere"));
+    }
     if state.executions >= EXECUTIONS {
         return Some(format!("the run executed all of its {EXECUTIONS} steps"));
     }
@@ -113,8 +133,20 @@ fn refused(graph: &Graph, state: &State, number: u32, step: &str, attempt: u32) 
     (frame.kind == FrameKind::Whole && attempt == 1 && turns >= most).then(|| format!("Global turn limit ({most}) exceeded"))
 }
 
+/// Tells whether a frame stands inside a step of its orchestration.
+fn is_inside<'a>(state: &'a State, mut frame: &'a Frame, step: &str) -> bool {
+    while let Some(open) = frame.parent.filter(|_| frame.kind != FrameKind::Whole).and_then(|parent| state.open.get(&parent)) {
+        if open.step == step {
+            return true;
+        }
+        let Some(outer) = state.frames.get(&open.frame) else { return false };
+        frame = outer;
+    }
+    false
+}
+
 fn ready(graph: &Graph, state: &State, number: u32, frame: &Frame) -> Option<Action> {
-    let Place::Before { step, attempt, at } = &frame.place else { return None };
+    let Place::Before { step, attempt, at, .. } = &frame.place else { return None };
     may_begin(graph, state, number, frame).then(|| Action::Start { frame: number, step: step.clone(), attempt: *attempt, at: *at })
 }
 
@@ -151,45 +183,36 @@ fn over(state: &State, number: u32, open: &Execution) -> Option<Action> {
 /// Returns where a frame goes from a step that leads a way. The loop guard passes over steps that were entered often enough, as often as it takes.
 pub(crate) fn follow(graph: &Graph, state: &State, number: u32, step: &Step, lead: Lead) -> Turnout {
     let Some(frame) = state.frames.get(&number) else { return Turnout::default() };
-    let mut turnout = Turnout::default();
+    let (listed, mut at) = (state.listed(graph, number), frame.position);
+    let mut turnout = Turnout { breaks: lead == Lead::End && frame.kind == FrameKind::Pass, ..Turnout::default() };
     let mut target = match lead {
-        Lead::End => {
-            turnout.breaks = frame.kind == FrameKind::Pass;
-            None
-        }
-        Lead::Behind => behind(graph, state, number, step),
+        Lead::End => None,
+        Lead::Behind => behind(listed, at, step),
         Lead::To(target) => target,
     };
-    while let Some(id) = target.take() {
-        if leaves(graph, state, frame, &id, &mut turnout.breaks) {
-            break;
-        }
+    let mut seen = Vec::new();
+    while let Some(id) = target.take().filter(|id| !leaves(graph, state, frame, id, &mut turnout.breaks)) {
         let entered = frame.entered.get(&id).copied().unwrap_or_default();
-        match state.step(graph, frame.scope, &id) {
-            Some(guarded) if entered >= guarded.max_iterations.max(1) => {
-                if turnout.skipped.iter().any(|(skipped, ..)| *skipped == id) {
-                    break; // a circle in which nothing may be entered any more
-                }
-                turnout.skipped.push((id, entered, guarded.max_iterations.max(1)));
-                target = behind(graph, state, number, guarded);
-            }
-            _ => {
-                turnout.next = Some(id);
-                break;
-            }
+        let Some(guarded) = state.step(graph, frame.scope, &id).filter(|guarded| entered >= guarded.max_iterations.max(1)) else {
+            turnout.next = Some(id);
+            break;
+        };
+        at = listed.map_or(0, |listed| position(listed, at, &id));
+        if seen.contains(&(at, id.clone())) {
+            break; // a circle in which nothing may be entered any more
         }
+        target = behind(listed, at, guarded);
+        seen.push((at, id.clone()));
+        turnout.skipped.push((id, entered, guarded.max_iterations.max(1)));
     }
     turnout
 }
 
 /// Returns the step behind another: the one that is listed next, or the one that it names.
-fn behind(graph: &Graph, state: &State, number: u32, step: &Step) -> Option<String> {
-    let Some(listed) = state.listed(graph, number) else { return step.next_step_id.clone() };
-    let position = state.frames.get(&number)?.position;
-    let at = if listed.get(position) == Some(&step.id) { Some(position) } else { listed.iter().position(|id| *id == step.id) };
-    match at {
-        Some(at) => listed.get(at + 1).cloned(),
-        None => step.next_step_id.clone(),
+fn behind(listed: Option<&[String]>, at: usize, step: &Step) -> Option<String> {
+    match listed {
+        Some(listed) if listed.get(at) == Some(&step.id) => listed.get(at + 1).cloned(),
+        _ => step.next_step_id.clone(),
     }
 }
 

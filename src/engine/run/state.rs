@@ -1,6 +1,6 @@
 //! The state of a run: the fold of its records. It knows no clock, no file and no network, so that the same records always make the same state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -79,6 +79,8 @@ pub(crate) enum Place {
         step: String,
         /// Which attempt it will be.
         attempt: u32,
+        /// How many of those in front failed; a crash is no failure.
+        failures: u32,
         /// The earliest moment.
         at: Option<Millis>,
     },
@@ -97,6 +99,8 @@ pub(crate) struct Execution {
     pub step: String,
     /// Which attempt it is.
     pub attempt: u32,
+    /// How many of those in front failed; a crash is no failure.
+    pub failures: u32,
     /// When the attempt began.
     pub started_at: Millis,
     /// How long the run had rested until then.
@@ -182,7 +186,7 @@ impl State {
                 self.spent.add(spent);
                 self.fail(graph, *execution, *at, error, *retry_at);
             }
-            Record::Interrupted { execution } => self.again(*execution, None),
+            Record::Interrupted { execution } => self.again(*execution, 0, None),
             Record::Asked { execution, question } => {
                 if let Some(open) = self.open.get_mut(execution) {
                     open.holds = Holds::Question(Box::new(question.clone()));
@@ -231,6 +235,7 @@ impl State {
     fn start(&mut self, graph: &Graph, execution: u32, frame: u32, id: &str, attempt: u32, at: Millis, nested: Option<&Nested>) {
         self.executions = execution;
         let Some(place) = self.frames.get_mut(&frame) else { return };
+        let failures = if let Place::Before { failures, .. } = place.place { failures } else { 0 };
         place.place = Place::In(execution);
         let (scope, whole) = (place.scope, place.kind == FrameKind::Whole);
         if attempt == 1 {
@@ -255,7 +260,7 @@ impl State {
             _ => Holds::Work,
         };
         let rested = self.rested;
-        let open = Execution { frame, step: id.to_owned(), attempt, started_at: at, rested, holds, failed: None };
+        let open = Execution { frame, step: id.to_owned(), attempt, failures, started_at: at, rested, holds, failed: None };
         self.open.insert(execution, open);
     }
 
@@ -319,7 +324,7 @@ impl State {
             self.remember(scope, past);
         }
         match retry_at {
-            Some(_) => self.again(execution, retry_at),
+            Some(_) => self.again(execution, 1, retry_at),
             None => {
                 if let Some(open) = self.open.get_mut(&execution) {
                     open.failed = Some(error.to_owned());
@@ -328,11 +333,11 @@ impl State {
         }
     }
 
-    /// Puts a frame back before the step of an execution.
-    fn again(&mut self, execution: u32, at: Option<Millis>) {
+    /// Puts a frame back before the step of an execution, which failed so many times more.
+    fn again(&mut self, execution: u32, failed: u32, at: Option<Millis>) {
         let Some(open) = self.close(execution) else { return };
         if let Some(frame) = self.frames.get_mut(&open.frame) {
-            frame.place = Place::Before { step: open.step, attempt: open.attempt + 1, at };
+            frame.place = Place::Before { step: open.step, attempt: open.attempt + 1, failures: open.failures + failed, at };
         }
     }
 
@@ -340,19 +345,23 @@ impl State {
     fn close(&mut self, execution: u32) -> Option<Execution> {
         let open = self.open.remove(&execution)?;
         if !matches!(open.holds, Holds::Work | Holds::Question(_)) {
-            self.close_frames(execution);
+            self.close_inside(execution);
         }
         Some(open)
     }
 
-    fn close_frames(&mut self, parent: u32) {
-        let inside: Vec<u32> = self.frames.iter().filter(|(_, frame)| frame.parent == Some(parent)).map(|(number, _)| *number).collect();
-        for number in inside {
-            self.scopes.remove(&number);
-            if let Some(Frame { place: Place::In(execution), .. }) = self.frames.remove(&number) {
-                self.close(execution);
+    /// Removes everything inside an execution. What is inside has greater numbers than what is around, so that one pass finds all of it.
+    fn close_inside(&mut self, execution: u32) {
+        let mut around = BTreeSet::from([execution]);
+        self.frames.retain(|number, frame| {
+            let stays = frame.parent.is_none_or(|parent| !around.contains(&parent));
+            if !stays {
+                self.scopes.remove(number);
+                around.extend(if let Place::In(inner) = frame.place { Some(inner) } else { None });
             }
-        }
+            stays
+        });
+        self.open.retain(|number, _| *number == execution || !around.contains(number));
     }
 
     /// Moves a frame to the step that follows.
@@ -361,8 +370,7 @@ impl State {
         let Some(frame) = self.frames.get_mut(&number) else { return };
         frame.place = before(next);
         if let (Some(listed), Some(next)) = (listed, next) {
-            let following = listed.get(frame.position + 1).is_some_and(|id| id == next).then_some(frame.position + 1);
-            frame.position = following.or_else(|| listed.iter().position(|id| id == next)).unwrap_or(listed.len());
+            frame.position = position(&listed, frame.position, next);
         }
         let parent = frame.parent;
         if let Some(Execution { holds: Holds::Passes(passes), .. }) =
@@ -380,7 +388,7 @@ impl State {
         let Holds::Passes(mut passes) = std::mem::replace(&mut open.holds, Holds::Work) else { return };
         self.collect(graph, scope, &step, &mut passes);
         passes.iteration += 1;
-        self.close_frames(execution);
+        self.close_inside(execution);
         if let Some(open) = self.open.get_mut(&execution) {
             open.holds = Holds::Passes(passes);
         }
@@ -445,14 +453,14 @@ impl State {
             |open: &Execution| matches!(open.holds, Holds::Work) || (open.failed.is_some() && matches!(open.holds, Holds::Question(_)));
         let leaves: Vec<u32> = self.open.iter().filter(|(_, open)| stopped(open)).map(|(number, _)| *number).collect();
         for open in self.open.values_mut() {
-            (open.failed, open.started_at, open.rested) = (None, at, rested);
+            (open.failed, open.failures, open.started_at, open.rested) = (None, 0, at, rested);
         }
         for execution in leaves {
-            self.again(execution, None);
+            self.again(execution, 0, None);
         }
         for frame in self.frames.values_mut() {
-            if let Place::Before { at, .. } = &mut frame.place {
-                *at = None;
+            if let Place::Before { at, failures, .. } = &mut frame.place {
+                (*at, *failures) = (None, 0);
             }
         }
         for scope in self.scopes.values_mut() {
@@ -501,6 +509,11 @@ impl State {
         })
     }
 
+    /// Returns the attempts that are under way.
+    pub(crate) fn working(&self) -> impl Iterator<Item = u32> {
+        self.open.iter().filter(|(_, open)| matches!(open.holds, Holds::Work) && open.failed.is_none()).map(|(number, _)| *number)
+    }
+
     /// Returns for how long the run has worked until a moment, the waits for people not counted.
     pub(crate) fn worked(&self, now: Millis) -> Millis {
         let resting = self.rested_at.map_or(0, |since| (now - since).max(0));
@@ -523,7 +536,13 @@ impl State {
 const HUMAN_RESPONSE: &str = "human_response";
 
 fn before(step: Option<&str>) -> Place {
-    step.map_or(Place::Over, |step| Place::Before { step: step.to_owned(), attempt: 1, at: None })
+    step.map_or(Place::Over, |step| Place::Before { step: step.to_owned(), attempt: 1, failures: 0, at: None })
+}
+
+/// Returns the place of a step among those that are listed: the nearest behind a place, or else the first; the end where it is not among them.
+pub(super) fn position(listed: &[String], from: usize, step: &str) -> usize {
+    let behind = listed.iter().skip(from + 1).position(|id| id == step).map(|at| from + 1 + at);
+    behind.or_else(|| listed.iter().position(|id| id == step)).unwrap_or(listed.len())
 }
 
 /// Returns the state that an orchestration begins with.

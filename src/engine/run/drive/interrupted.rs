@@ -5,7 +5,6 @@ use serde_json::Map;
 use super::Driver;
 use crate::definition::{OnInterrupt, Step};
 use crate::engine::run::record::{Outcome, Question, Record, Spent};
-use crate::engine::run::state::Holds;
 use crate::engine::step::FailureKind;
 use crate::error::{Error, Reason};
 
@@ -26,8 +25,7 @@ impl Driver {
             self.end(Outcome::Cancelled, None);
             return self;
         }
-        let interrupted: Vec<u32> =
-            self.state.open.iter().filter(|(_, open)| matches!(open.holds, Holds::Work)).map(|(number, _)| *number).collect();
+        let interrupted: Vec<u32> = self.state.working().collect();
         for execution in interrupted {
             self.interrupted(execution);
         }

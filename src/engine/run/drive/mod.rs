@@ -24,10 +24,10 @@ use super::audience::{Audience, Item};
 use super::batch::{Batch, Flight, Landed, Owner};
 use super::graph::Graph;
 use super::load::Log;
-use super::next::{Action, next};
+use super::next::{Action, is_idle, next};
 use super::outcome::questions;
 use super::record::{Millis, Outcome, Record, Spent};
-use super::state::{self, Holds, State};
+use super::state::State;
 use super::tell::{Public, tell};
 use crate::clock;
 use crate::engine::Engine;
@@ -205,10 +205,12 @@ impl Driver {
             return false;
         }
         let mut moved = false;
-        for action in next(&self.graph, &self.state) {
+        let actions = next(&self.graph, &self.state);
+        let is_idle = is_idle(&self.state, &actions);
+        for action in actions {
             moved |= self.act(action);
         }
-        if !moved && self.is_idle() {
+        if is_idle {
             if self.state.questions().next().is_none() {
                 let error = Some("nothing is left to do, and nothing is over".to_owned());
                 self.end(Outcome::Failed, error);
@@ -219,13 +221,6 @@ impl Driver {
             self.batch.items.push(Item::Rest(open));
         }
         moved
-    }
-
-    /// Tells whether only people can go on.
-    fn is_idle(&self) -> bool {
-        let works = self.state.open.values().any(|open| matches!(open.holds, Holds::Work));
-        let ready = self.state.frames.values().any(|frame| matches!(frame.place, state::Place::Before { .. }));
-        !works && !ready
     }
 
     fn act(&mut self, action: Action) -> bool {

@@ -64,12 +64,12 @@ impl Driver {
     /// Records that an attempt failed, and what follows: another attempt, the next step, or the end of what is around.
     pub(super) fn fail(&mut self, execution: u32, kind: FailureKind, error: &Error, spent: Spent) {
         let Some((frame, step)) = self.stands(execution) else { return };
-        let attempt = self.state.open.get(&execution).map_or(1, |open| open.attempt);
+        let (attempt, failures) = self.state.open.get(&execution).map_or((1, 0), |open| (open.attempt, open.failures));
         let detail = error.detail().to_owned();
         tracing::warn!(run = self.log.run_id, step = step.id, attempt, cause = error.chain(), "a step failed");
-        let again = attempt < step.retry.max_attempts && self.may_retry(&step, kind);
+        let again = failures + 1 < step.retry.max_attempts && self.may_retry(&step, kind);
         if again {
-            let wait = u64::from(step.retry.backoff_seconds).saturating_mul(1 << (attempt - 1).min(20));
+            let wait = u64::from(step.retry.backoff_seconds).saturating_mul(1 << failures.min(20));
             let wait = wait.min(step.retry.max_backoff_seconds.into());
             let retry_at = Some(now() + i64::try_from(wait * 1000).unwrap_or(i64::MAX / 2));
             self.record(Record::Failed { execution, at: now(), error: detail, retry_at, spent });
