@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::{PATIENCE, eventually};
 
@@ -50,6 +51,14 @@ impl Process {
             Ok(line) => panic!("the first line is `{line}`"),
             Err(_) => Err(process.failed()),
         }
+    }
+
+    /// Starts a server and kills it after a time, wherever its start is then.
+    pub(crate) fn serve_and_kill(environment: &[(String, String)], after: Duration) {
+        let mut child = command(&["serve"], environment).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     fn failed(&mut self) -> Failed {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -244,6 +245,11 @@ impl Server {
         self.keeps_secrets();
         let (process, line) = Process::serve(&self.setup.environment).unwrap();
         (self.address, self.process, self.line) = (address(&line, "listening on "), process, line);
+    }
+
+    /// Starts a server that has ended again, and kills it after a time, wherever its start is then.
+    pub(crate) fn start_and_kill(&self, after: Duration) {
+        Process::serve_and_kill(&self.setup.environment, after);
     }
 
     /// Kills the server in the middle of whatever it does, and starts it again with the same directory.
