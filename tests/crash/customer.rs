@@ -166,7 +166,7 @@ impl Customer {
         while let Some(question) = self.unanswered() {
             self.answer(question).await;
         }
-        let ends = self.notebook.of_type("orchestration_complete").filter(|event| is_end(event)).count();
+        let ends = self.notebook.of_type("final").filter(|event| is_end(event)).count();
         if ends > self.retried {
             if self.kind == Kind::Refused && self.retried == 0 {
                 assert_eq!(self.notebook.last_of("orchestration_complete").unwrap()["status"], "failed");
@@ -211,7 +211,7 @@ impl Customer {
     /// Answers with a key, so that it may be said again, and reads what follows.
     async fn answer_and_read(&mut self, body: &Value) -> bool {
         let path = format!("/orchestrations/runs/{}/resume/stream", self.run_id);
-        let key = format!("{} {}", self.order, body["step_id"]);
+        let key = format!("{}.{}", self.order, body["step_id"].as_str().unwrap());
         let Some(opened) = self.shop.line.open("POST", &path, Some(body), &[("idempotency-key", &key)]).await else { return false };
         let mut stream = opened.unwrap_or_else(|refused| panic!("{refused:?}"));
         self.happens(Moment::Answered);
@@ -273,11 +273,12 @@ impl Customer {
             let from = aside.first().map_or(0, |(id, _)| usize::try_from(*id).unwrap() - 1);
             assert_eq!(aside[..], whole[from..from + aside.len()], "{run_id} was told otherwise to somebody else");
         }
-        let ends: Vec<&Value> = self.notebook.of_type("orchestration_complete").filter(|event| is_end(event)).collect();
-        assert_eq!(ends.len(), 1 + self.retried, "{run_id}");
+        let finals = self.notebook.of_type("final").filter(|event| is_end(event)).count();
+        let ends: Vec<&Value> = self.notebook.of_type("orchestration_complete").filter(|event| event["orch_step_id"].is_null()).collect();
+        assert_eq!((ends.len(), finals), (1 + self.retried, 1 + self.retried), "{run_id}");
         assert_eq!(ends.last().unwrap()["status"], self.kind.status(), "{order}: {:?}", ends.last());
         let run = self.shop.line.get(&format!("/orchestrations/runs/{run_id}")).await;
-        assert_eq!((&run["status"], &run["last_event_id"]), (&json!(self.kind.status()), &json!(known.len().to_string())), "{run}");
+        assert_eq!((&run["status"], &run["last_event_id"]), (&json!(self.kind.status()), &json!(known.len())), "{run}");
         assert_eq!(self.answers.len(), self.kind.answers(), "{order}");
         if self.kind.status() == "completed" {
             let last = self.notebook.last_of("final").unwrap();
@@ -319,7 +320,7 @@ impl Customer {
     }
 }
 
-/// Tells whether an event is the end of the run itself.
+/// Tells whether an event is the last one of the run itself, before `done`.
 fn is_end(event: &Value) -> bool {
-    event["type"] == "orchestration_complete" && event["orch_step_id"].is_null()
+    event["type"] == "final" && event["orch_step_id"].is_null()
 }

@@ -70,13 +70,19 @@ impl Kind {
         match self {
             Self::Sequence => format!("{order}: pay is done, a long thought, ship is done"),
             Self::Branches => format!("{order}: pay is done, a long thought, ship is done, printed"),
-            Self::Loop => format!("{order}: pay is done, a long thought"),
+            Self::Loop => format!("{order}: {}, {}", passes("pay", ["pay is done"; 3]), passes("think", ["a long thought"; 3])),
             Self::People => format!("{order}: {} and {}", answer("left"), answer("right")),
-            Self::Nested => format!("{order}: {}", answer("nested")),
+            Self::Nested => format!("{order}: {}", passes("nested", answers.iter().map(|(_, answer)| answer.as_str()))),
             Self::Refused => format!("{order}: deliver is done"),
             Self::Endless => String::new(),
         }
     }
+}
+
+/// Writes the results of the passes of a loop as Python does.
+fn passes<'a>(step: &str, results: impl IntoIterator<Item = &'a str>) -> String {
+    let pass = |(before, result)| format!("{{'iteration': {}, 'agent': '{step}', 'result': '{result}'}}", before + 1);
+    format!("[{}]", results.into_iter().enumerate().map(pass).collect::<Vec<_>>().join(", "))
 }
 
 /// Prepares a server that takes orders, with the tools at an address.
