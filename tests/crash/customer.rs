@@ -10,6 +10,7 @@ use crate::line::{Frames, Line};
 use crate::notebook::{Notebook, stands};
 use crate::orders::Kind;
 use crate::storm::Moment;
+use crate::support::Client;
 
 /// What every customer has.
 #[derive(Clone)]
@@ -263,10 +264,18 @@ impl Customer {
         let _ = self.shop.moments.send(moment);
     }
 
+    /// Returns how often a step of the run was interrupted.
+    pub(crate) fn interruptions(&self) -> usize {
+        self.notebook.of_type("step_start").filter(|event| event["attempt"].as_u64() > Some(1)).count()
+    }
+
     /// Looks once more at everything that was promised, now that it is over.
-    pub(crate) async fn check(&self) {
+    pub(crate) async fn check(&self, other: &Client) {
         let (run_id, order) = (&self.run_id, &self.order);
         let whole = self.replay().await;
+        let mut told = other.open("WatchRun", json!({"run_id": run_id})).await.unwrap().numbered().await;
+        told.pop(); // `done`
+        assert_eq!(told, whole, "{run_id} is told otherwise in the other protocol");
         let known = self.notebook.all();
         assert_eq!(whole, known, "{run_id} is told otherwise than before");
         for aside in &self.asides {

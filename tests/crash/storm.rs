@@ -13,7 +13,7 @@ use crate::customer::{Customer, Shop};
 use crate::ledger::Ledger;
 use crate::line::Line;
 use crate::orders::shop;
-use crate::support::Server;
+use crate::support::{Dialect, Server};
 use crate::talking::Talk;
 
 /// The kills of one data directory.
@@ -115,9 +115,12 @@ async fn what_was_promised_holds_after_fifty_kills(#[values(1, 2, 3, 4)] seed: u
     block_in_place(|| server.start_again());
     tell.send_replace(Some(server.address));
     assert_eq!((served.len(), held.len()), (ordered, talked));
+    let other = server.client(Dialect::Grpc);
     for customer in &served {
-        customer.check().await;
+        customer.check(&other).await;
     }
+    let interruptions: usize = served.iter().map(Customer::interruptions).sum();
+    assert!(interruptions > KILLS, "{KILLS} kills interrupted {interruptions} steps of {} runs only", served.len());
     for talk in &held {
         talk.check().await;
     }
