@@ -137,8 +137,9 @@ fn human(id: &str, next: Option<&str>) -> Value {
 fn orchestrations() -> Value {
     let orchestration = |id: &str, steps: &[Value]| json!({"id": id, "name": id, "entry_step_id": steps[0]["id"], "steps": steps});
     let all = |branches: Value, next: &str| step("all", "parallel", Some(next), json!({"parallel_branches": branches}));
-    let passes =
-        |count: u32, first: Value| step("passes", "loop", Some("print"), json!({"loop_count": count, "loop_step_ids": first, "max_iterations": 9}));
+    let passes = |count: u32, first: Value| {
+        step("passes", "loop", Some("print"), json!({"loop_count": count, "loop_step_ids": first, "max_iterations": 9}))
+    };
     let answered = "{state.user_input}: {state.left.response} and {state.right.response}";
     json!([
         orchestration(
@@ -184,8 +185,18 @@ fn orchestrations() -> Value {
                 print("{state.user_input}: {state.nested}"),
             ]
         ),
-        orchestration("asking", &[tool("pay", Some("ask")), human("ask", Some("told")), step("told", "print", None, json!({"print_content": "{state.ask.response}"}))]),
-        orchestration("refused", &[tool("pay", Some("deliver")), tool("deliver", Some("print")), print("{state.user_input}: {state.deliver}")]),
+        orchestration(
+            "asking",
+            &[
+                tool("pay", Some("ask")),
+                human("ask", Some("told")),
+                step("told", "print", None, json!({"print_content": "{state.ask.response}"}))
+            ]
+        ),
+        orchestration(
+            "refused",
+            &[tool("pay", Some("deliver")), tool("deliver", Some("print")), print("{state.user_input}: {state.deliver}")]
+        ),
         orchestration("endless", &[step("endless", "llm", None, json!({"model": "scripted.endless"}))]),
     ])
 }
