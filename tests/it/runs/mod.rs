@@ -10,6 +10,7 @@ mod people;
 mod pinned;
 mod policies;
 mod repeating;
+mod retention;
 mod retrying;
 mod routing;
 mod starting;
