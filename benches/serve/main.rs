@@ -19,6 +19,7 @@
 
 mod load;
 mod program;
+mod recovery;
 mod runs;
 mod tools;
 
@@ -91,6 +92,9 @@ async fn measure() -> io::Result<()> {
     if std::env::args().any(|argument| argument == "runs") {
         return runs::measure(directory.path(), request).await;
     }
+    if std::env::args().any(|argument| argument == "recovery") {
+        return recovery::measure(directory.path(), request).await;
+    }
 
     let server = Program::synapse(directory.path()).await?;
     sleep(Duration::from_secs(2)).await;
@@ -112,6 +116,7 @@ async fn measure() -> io::Result<()> {
     server.stop().await?;
     tools::measure(directory.path(), request).await?;
     runs::measure(directory.path(), request).await?;
+    recovery::measure(directory.path(), request).await?;
     println!("load average after:  {}", fs::read_to_string("/proc/loadavg")?.trim_end());
     Ok(())
 }

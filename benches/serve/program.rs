@@ -94,6 +94,11 @@ impl Program {
         self.child.wait().await.map(drop)
     }
 
+    /// Kills the program, which gets no chance to do anything.
+    pub(crate) async fn kill(mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+
     fn pid(&self) -> u32 {
         self.child.id().unwrap_or_default()
     }

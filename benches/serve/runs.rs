@@ -53,7 +53,8 @@ pub(crate) async fn measure(directory: &Path, request: impl Fn(&str, &str, &str)
     server.stop().await
 }
 
-fn define(data_dir: &Path) -> io::Result<()> {
+/// Writes the orchestrations.
+pub(crate) fn define(data_dir: &Path) -> io::Result<()> {
     let step = |id: &str, kind: &str, next: &str, more: Value| {
         let mut step = json!({"id": id, "name": id, "type": kind, "next_step_id": next, "output_key": id});
         if let (Some(step), Value::Object(more)) = (step.as_object_mut(), more) {
@@ -99,7 +100,7 @@ async fn median(server: &Program, request: &[u8]) -> io::Result<Duration> {
 }
 
 /// Starts so many runs, some at once.
-async fn many(server: &Program, request: &[u8], count: usize) -> io::Result<()> {
+pub(crate) async fn many(server: &Program, request: &[u8], count: usize) -> io::Result<()> {
     let each = count.div_ceil(CLIENTS);
     let tasks: Vec<_> = (0..CLIENTS)
         .map(|_| {

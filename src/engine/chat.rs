@@ -1,11 +1,11 @@
 //! A chat: an agent is chosen and answers in a run of its own, and what happens is told until it ends.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::{Stream, stream};
 
 use super::assist::Chain;
+use super::facade::{Facade, Speaker, asking};
 use super::run::{Began, Chat, Close, Command, Graph, Loaded, Public, Told, Until, Watch, question_list};
 use super::runs::{Caller, Start, new_run, status};
 use super::step::{Attempt, Done as StepDone, Failure, FailureKind};
@@ -16,11 +16,8 @@ use crate::definition::{Agent, resolve_agent};
 use crate::error::{Error, Reason, Result};
 use crate::provider::{Image, Kind, Message, ModelError, Role};
 use crate::store::{self, Definitions, NewRun, NewTurn, RunKind, RunStatus, RunSummary, Turn};
-use crate::wire::v1::chat_event::{
-    self, Done, Error as ErrorEvent, Event, HumanInputRequired, LlmThought, ReasoningDelta, Response, Session, Status, TextDelta, Thinking,
-    ToolExecution, ToolResult,
-};
-use crate::wire::v1::{self, CancelChatRequest, ChatEvent, ChatRequest, ChatResponse, RunEvent, WatchChatRequest, run_event};
+use crate::wire::v1::chat_event::{Done, Event};
+use crate::wire::v1::{self, CancelChatRequest, ChatEvent, ChatRequest, ChatResponse, WatchChatRequest};
 
 /// What a caller reads when the agent failed; why stands in the log.
 pub(super) const AGENT_FAILED: &str = "The agent encountered an error processing your request.";
@@ -248,7 +245,7 @@ impl Drop for Presence {
         let Some(driver) = self.engine.live.driver(&self.run_id) else { return };
         tracing::info!(run = self.run_id, "the caller went away; the chat is cancelled");
         let (reply, _) = tokio::sync::oneshot::channel();
-        let _ = driver.try_send(Command::Cancel { reply }); // nobody else commands such a run so often that its queue is full
+        let _ = driver.try_send(Box::new(Command::Cancel { reply })); // nobody else commands such a run so often that its queue is full
     }
 }
 
@@ -271,7 +268,7 @@ impl ChatEvents {
     /// Returns the next event; `done` is the last.
     async fn next(&mut self) -> Result<Option<ChatEvent>> {
         while !self.over {
-            if let Some(event) = self.facade.as_mut().and_then(|facade| facade.ready.pop_front()) {
+            if let Some(event) = self.facade.as_mut().and_then(|facade| facade.pop()) {
                 return Ok(Some(self.told(event)));
             }
             match (self.watch.next().await?, &mut self.facade) {
@@ -340,95 +337,10 @@ impl ChatEvents {
     }
 }
 
-/// Makes the answer of a chat whose orchestration asks a person.
-fn asking(answer: ChatResponse, questions: &[v1::Question]) -> ChatResponse {
-    let first = questions.first().cloned();
-    let response = first.as_ref().map(|question| question.prompt.clone()).unwrap_or_default();
-    ChatResponse { status: v1::RunStatus::Paused.into(), human_input_required: first, response, ..answer }
-}
-
-/// Who speaks in a chat, and in which conversation.
-struct Speaker {
-    agent_id: String,
-    agent_name: String,
-    session_id: String,
-}
-
-impl Speaker {
-    /// Makes an answer that says nothing yet.
-    fn answer(&self, run_id: &str, status: v1::RunStatus) -> ChatResponse {
-        let Self { agent_id, agent_name, session_id } = self;
-        let (agent_id, agent_name, session_id) = (agent_id.clone(), agent_name.clone(), session_id.clone());
-        ChatResponse { agent_id, agent_name, session_id, run_id: run_id.to_owned(), status: status.into(), ..ChatResponse::default() }
-    }
-}
-
 impl Presence {
     /// Lets the caller go without cancelling anything.
     fn goodbye(mut self) {
         self.run_id.clear();
-    }
-}
-
-/// Tells the events of an orchestration as those of a chat.
-#[derive(Default)]
-struct Facade {
-    ready: VecDeque<ChatEvent>,
-}
-
-impl Facade {
-    fn take(&mut self, event: RunEvent, speaker: &Speaker) {
-        let id = event.id;
-        let delegate = event.delegate_from.clone().map(|agent_id| chat_event::Delegate {
-            agent_id,
-            agent_name: event.delegate_agent_name.clone().unwrap_or_default(),
-            call_id: String::new(),
-        });
-        let mut tell = |event| self.ready.push_back(ChatEvent { event: Some(event), id });
-        let of_run = event.orch_step_id.is_none();
-        match event.event {
-            Some(run_event::Event::OrchestrationStart(_)) => {
-                let Speaker { agent_id, agent_name, session_id } = speaker;
-                let (agent_id, agent_name, session_id) = (agent_id.clone(), agent_name.clone(), session_id.clone());
-                tell(Event::Session(Session { session_id, agent_id, agent_name, run_id: event.run_id.unwrap_or_default() }));
-                let status = Event::Status(Status { message: "Processing your request...".to_owned() });
-                self.ready.push_back(ChatEvent { event: Some(status), id: 0 });
-            }
-            Some(run_event::Event::Thinking(thinking)) => tell(Event::Thinking(Thinking { message: thinking.message, delegate })),
-            Some(run_event::Event::TextDelta(delta)) => tell(Event::TextDelta(TextDelta { text: delta.text, delegate })),
-            Some(run_event::Event::ReasoningDelta(delta)) => tell(Event::ReasoningDelta(ReasoningDelta { text: delta.text, delegate })),
-            Some(run_event::Event::LlmThought(event)) => {
-                tell(Event::LlmThought(LlmThought { thought: event.thought, turn: event.turn, delegate }));
-            }
-            Some(run_event::Event::ToolExecution(event)) => {
-                let run_event::ToolExecution { tool_name, args, call_id } = event;
-                tell(Event::ToolExecution(ToolExecution { tool_name, args, call_id, delegate }));
-            }
-            Some(run_event::Event::ToolResult(event)) => {
-                let run_event::ToolResult { tool_name, preview, call_id } = event;
-                tell(Event::ToolResult(ToolResult { tool_name, preview, call_id, delegate }));
-            }
-            Some(run_event::Event::HumanInputRequired(asked)) => tell(Event::HumanInputRequired(HumanInputRequired {
-                run_id: event.run_id.unwrap_or_default(),
-                step_id: event.orch_step_id.unwrap_or_default(),
-                prompt: asked.prompt,
-                fields: asked.fields,
-                agent_context: asked.agent_context,
-                question_id: asked.question_id,
-            })),
-            Some(run_event::Event::Final(run_event::Final { response: content, data: Some(data), .. })) if of_run => {
-                let error = |reason: Reason, message| Event::Error(ErrorEvent { message, reason: reason.name().to_owned() });
-                tell(match data.status() {
-                    v1::RunStatus::Completed => {
-                        let (intent, session_id) = ("orchestration".to_owned(), speaker.session_id.clone());
-                        Event::Response(Response { content, intent, session_id, usage: None })
-                    }
-                    v1::RunStatus::Cancelled => error(Reason::Cancelled, CANCELLED.to_owned()),
-                    _ => error(Reason::AgentFailed, content),
-                });
-            }
-            _ => {}
-        }
     }
 }
 

@@ -8,6 +8,7 @@ mod context;
 mod effects;
 mod expression;
 mod extract_json;
+mod facade;
 mod images;
 mod intent;
 mod prepare;

@@ -19,9 +19,19 @@ const AT_ONCE: u32 = 200;
 /// The longest that passes between two looks at the questions whose time may be up.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long it takes until runs are claimed once more that could not be.
+const AGAIN: Duration = Duration::from_secs(1);
+
 impl Engine {
-    /// Takes up every run that was at work when the last process ended.
-    pub async fn recover(self: &Arc<Self>) -> Result<()> {
+    /// Takes up every run that was at work when the last process ended, as soon as the disk lets it.
+    pub async fn recover(self: &Arc<Self>) {
+        while let Err(error) = self.take_up_all().await {
+            tracing::error!(cause = error.chain(), "runs of the last process cannot be taken up; it is tried again every second");
+            sleep(AGAIN).await;
+        }
+    }
+
+    async fn take_up_all(self: &Arc<Self>) -> Result<()> {
         let mut runs = 0_u64;
         loop {
             let claimed = self.logs.store.claim(AT_ONCE).await?;

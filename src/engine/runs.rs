@@ -261,7 +261,7 @@ impl Engine {
         let patience = Instant::now() + TAKEN_UP;
         while let Some(undelivered) = command.take() {
             if let Some(driver) = self.live.driver(run_id) {
-                command = driver.send(undelivered).await.err().map(|error| error.0);
+                command = driver.send(Box::new(undelivered)).await.err().map(|error| *error.0);
                 continue;
             }
             let _alone = self.turnstile.enter(format!("\0{run_id}")).await;

@@ -12,6 +12,9 @@ const WAITING: usize = 32;
 #[derive(Debug)]
 pub(super) struct Gone;
 
+/// Where tellers speak. In boxes, because a channel keeps room for many in every run that works.
+pub(super) type Mouth = mpsc::Sender<Box<Said>>;
+
 /// Something that was said inside a step.
 #[derive(Debug)]
 pub(super) struct Said {
@@ -45,7 +48,7 @@ pub(super) struct Hint {
 
 /// The end at which a step speaks.
 pub(super) struct Teller {
-    said: mpsc::Sender<Said>,
+    said: Mouth,
     execution: u32,
     /// Text that found no room yet; more of it is joined to it.
     held: Option<Hint>,
@@ -54,13 +57,13 @@ pub(super) struct Teller {
 }
 
 /// Makes what tellers speak into, and what a driver hears.
-pub(super) fn mailbox() -> (mpsc::Sender<Said>, mpsc::Receiver<Said>) {
+pub(super) fn mailbox() -> (Mouth, mpsc::Receiver<Box<Said>>) {
     mpsc::channel(WAITING)
 }
 
 impl Teller {
     /// Makes the teller of an execution.
-    pub(super) const fn new(said: mpsc::Sender<Said>, execution: u32) -> Self {
+    pub(super) const fn new(said: Mouth, execution: u32) -> Self {
         Self { said, execution, held: None, delegate: None }
     }
 
@@ -110,7 +113,7 @@ impl Teller {
         if let Ok(room) = self.said.try_reserve()
             && let Some(held) = self.held.take()
         {
-            room.send(Said { execution: self.execution, what: What::Hint(held) });
+            room.send(Box::new(Said { execution: self.execution, what: What::Hint(held) }));
         }
     }
 
@@ -121,7 +124,9 @@ impl Teller {
         }
     }
 
-    async fn say(&self, what: What) -> Result<(), Gone> {
-        self.said.send(Said { execution: self.execution, what }).await.map_err(|_| Gone)
+    /// What is said goes into its box before anything waits: a future that held it whole would make every run larger.
+    fn say(&self, what: What) -> impl Future<Output = Result<(), Gone>> {
+        let said = Box::new(Said { execution: self.execution, what });
+        async move { self.said.send(said).await.map_err(|_| Gone) }
     }
 }

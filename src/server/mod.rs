@@ -163,11 +163,10 @@ impl Server {
         tasks.spawn(self.engine.clone().watch_the_clock(no_more.clone()));
         tasks.close();
         // Callers are served meanwhile; the server is ready once every run of the last process goes on.
-        if let Err(error) = self.engine.recover().await {
-            tracing::error!(cause = error.chain(), "runs of the last process could not be taken up");
+        if stop.run_until_cancelled(self.engine.recover()).await.is_some() {
+            health::tell(&self.health, ServingStatus::Serving).await;
+            self.ready.start();
         }
-        health::tell(&self.health, ServingStatus::Serving).await;
-        self.ready.start();
 
         stop.cancelled().await;
         tracing::info!("stopping: no new work is taken");

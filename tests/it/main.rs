@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails a test")]
 
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "other test programs use the rest")]
 mod support;
 
 mod agents;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::{PATIENCE, eventually};
 
@@ -25,17 +26,26 @@ pub(crate) struct Failed {
     pub(crate) errors: String,
 }
 
+/// How a process is started.
+#[derive(Clone, Default)]
+pub(crate) struct Start {
+    /// A program that starts the binary, and its arguments; nothing where nobody else does.
+    pub(crate) through: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
+}
+
 /// Returns the command with nothing of this process's environment.
-pub(crate) fn command<S: AsRef<OsStr>>(arguments: &[S], environment: &[(String, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_synapse"));
-    command.args(arguments).env_clear().envs(environment.iter().cloned()).stdin(Stdio::null());
+pub(crate) fn command<S: AsRef<OsStr>>(arguments: &[S], Start { through, environment }: &Start) -> Command {
+    let mut words = through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_synapse")]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args(arguments).env_clear().envs(environment.iter().cloned()).stdin(Stdio::null());
     command
 }
 
 impl Process {
     /// Starts a server and returns the line that says where it listens.
-    pub(crate) fn serve(environment: &[(String, String)]) -> Result<(Self, String), Failed> {
-        let mut child = command(&["serve"], environment).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    pub(crate) fn serve(start: &Start) -> Result<(Self, String), Failed> {
+        let mut child = command(&["serve"], start).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (output, errors) = (BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -50,6 +60,14 @@ impl Process {
             Ok(line) => panic!("the first line is `{line}`"),
             Err(_) => Err(process.failed()),
         }
+    }
+
+    /// Starts a server and kills it after a time, wherever its start is then.
+    pub(crate) fn serve_and_kill(start: &Start, after: Duration) {
+        let mut child = command(&["serve"], start).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     fn failed(&mut self) -> Failed {

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::process::command;
+use super::process::{Start, command};
 use super::{Client, Dialect, Failed, Process, eventually};
 
 /// The id of the key that every server begins with.
@@ -19,7 +20,7 @@ pub(crate) const KEY_ID: &str = "0b0e5a3e-6f7f-4c62-9d5c-2d9d3c1f4a11";
 /// What a server begins with.
 pub(crate) struct Setup {
     directory: TempDir,
-    environment: Vec<(String, String)>,
+    start: Start,
     key: String,
     admin: String,
     settings: Value,
@@ -44,9 +45,10 @@ impl Setup {
             ("SYNAPSE_LOG", "info,synapse=trace".to_owned()),
         ];
         let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let start = Start { environment, ..Start::default() };
         std::fs::create_dir(directory.path().join("data")).unwrap();
         let secrets = vec![key.clone(), admin.clone()];
-        let setup = Self { directory, environment, key, admin, settings: json!({"model": "scripted.echo"}), secrets };
+        let setup = Self { directory, start, key, admin, settings: json!({"model": "scripted.echo"}), secrets };
         setup.agents(json!([{"id": "a1", "name": "Alpha", "model": null, "description": "d", "tools": []}])).keys(&[])
     }
 
@@ -91,8 +93,14 @@ impl Setup {
     /// Sets a variable of the environment.
     #[expect(clippy::needless_pass_by_value, reason = "it reads better where it is called")]
     pub(crate) fn environment(mut self, name: &str, value: impl ToString) -> Self {
-        self.environment.retain(|(known, _)| known != name);
-        self.environment.push((name.to_owned(), value.to_string()));
+        self.start.environment.retain(|(known, _)| known != name);
+        self.start.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Lets another program start the server.
+    pub(crate) fn through(mut self, program: Vec<String>) -> Self {
+        self.start.through = program;
         self
     }
 
@@ -128,7 +136,7 @@ impl Setup {
 
     /// Runs a command with this environment.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        command(arguments, &self.environment).output().unwrap()
+        command(arguments, &self.start).output().unwrap()
     }
 
     /// Starts the server.
@@ -142,7 +150,7 @@ impl Setup {
         if self.data_dir().exists() && !settings.exists() {
             std::fs::write(settings, self.settings.to_string()).unwrap();
         }
-        let (process, line) = Process::serve(&self.environment)?;
+        let (process, line) = Process::serve(&self.start)?;
         Ok(Server {
             address: address(&line, "listening on "),
             line,
@@ -224,7 +232,7 @@ impl Server {
 
     /// Tries to start another server on the same directory.
     pub(crate) fn second(&self) -> Failed {
-        Process::serve(&self.setup.environment).err().unwrap()
+        Process::serve(&self.setup.start).err().unwrap()
     }
 
     /// Begins a request with the server's key.
@@ -241,9 +249,20 @@ impl Server {
 
     /// Starts a server that has ended again, with the same directory.
     pub(crate) fn start_again(&mut self) {
+        self.try_start_again().unwrap();
+    }
+
+    /// Starts a server that has ended again, or tells why that failed.
+    pub(crate) fn try_start_again(&mut self) -> Result<(), Failed> {
         self.keeps_secrets();
-        let (process, line) = Process::serve(&self.setup.environment).unwrap();
+        let (process, line) = Process::serve(&self.setup.start)?;
         (self.address, self.process, self.line) = (address(&line, "listening on "), process, line);
+        Ok(())
+    }
+
+    /// Starts a server that has ended again, and kills it after a time, wherever its start is then.
+    pub(crate) fn start_and_kill(&self, after: Duration) {
+        Process::serve_and_kill(&self.setup.start, after);
     }
 
     /// Kills the server in the middle of whatever it does, and starts it again with the same directory.

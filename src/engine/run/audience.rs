@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::drive::Command;
+use super::drive::{Command, Commander};
 use super::tell::Public;
 use crate::wire::v1::{Question, chat_event, run_event};
 
@@ -39,7 +39,7 @@ pub struct Live {
 struct Entry {
     audience: Arc<Audience>,
     /// Reaches the driver of a run that works.
-    driver: Option<mpsc::Sender<Command>>,
+    driver: Option<Commander>,
 }
 
 /// Those who watch a run.
@@ -73,7 +73,7 @@ pub(crate) enum News {
 
 impl Live {
     /// Enters the driver of a run, and returns who watches.
-    pub(crate) fn enter(&self, run_id: &str, driver: mpsc::Sender<Command>) -> Arc<Audience> {
+    pub(crate) fn enter(&self, run_id: &str, driver: Commander) -> Arc<Audience> {
         let mut runs = lock(&self.runs);
         let entry = runs.entry(run_id.to_owned()).or_default();
         entry.driver = Some(driver);
@@ -81,12 +81,12 @@ impl Live {
     }
 
     /// Returns the driver of a run that works.
-    pub(crate) fn driver(&self, run_id: &str) -> Option<mpsc::Sender<Command>> {
+    pub(crate) fn driver(&self, run_id: &str) -> Option<Commander> {
         lock(&self.runs).get(run_id)?.driver.clone()
     }
 
     /// Takes the driver of a run away, unless somebody has just told it something.
-    pub(crate) fn leave(&self, run_id: &str, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
+    pub(crate) fn leave(&self, run_id: &str, commands: &mut mpsc::Receiver<Box<Command>>) -> Option<Box<Command>> {
         let mut runs = lock(&self.runs);
         if let Ok(command) = commands.try_recv() {
             return Some(command);

@@ -1,9 +1,10 @@
 //! Watching a run: what is in the log first, then what happens, without a gap between the two.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::audience::{Item, Live, News, Seat};
 use super::graph::Graph;
@@ -38,7 +39,8 @@ pub(crate) struct Watch {
     log: Log,
     seat: Arc<Seat>,
     until: Until,
-    stop: CancellationToken,
+    /// The server stops.
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The newest event that was told.
     last: u64,
     /// Whether anything was told: where a run rested before, watching does not end.
@@ -64,6 +66,7 @@ impl Watch {
     pub(crate) fn new(live: &Arc<Live>, log: Log, after: u64, until: Until, fresh: bool, stop: CancellationToken) -> Self {
         let seat = live.sit(&log.run_id);
         let replay = (!fresh).then(Box::default);
+        let stop = Box::pin(stop.cancelled_owned());
         Self { live: live.clone(), log, seat, until, stop, last: after, told: false, replay, close: None }
     }
 
@@ -102,8 +105,12 @@ impl Watch {
 
     /// Returns what is told right now; nothing where too much was, so that the log has to be read.
     async fn heard(&mut self) -> Result<Option<Item>> {
-        let stopping = || Error::new(Reason::Unavailable, "the server is stopping; try again in a moment");
-        match self.stop.run_until_cancelled(self.seat.next()).await.ok_or_else(stopping)? {
+        let news = tokio::select! {
+            biased;
+            news = self.seat.next() => news,
+            () = self.stop.as_mut() => return Err(Error::new(Reason::Unavailable, "the server is stopping; try again in a moment")),
+        };
+        match news {
             News::Item(item) => Ok(Some(item)),
             News::Behind => {
                 self.replay = Some(Box::default());

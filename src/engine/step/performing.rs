@@ -112,7 +112,7 @@ async fn a_model_that_fails_is_a_failure_and_no_text() {
         let step = json!({"type": kind, "agent_id": "a", "model": "scripted.it", "route_map": {"x": null}, "forced_tool": "get_datetime"});
         let (outcome, _) = performed(json!({"it": {"error": "rejected"}}), step, json!({})).await;
         let (found, detail) = failed(outcome);
-        assert_eq!((found, detail.as_str()), (FailureKind::Model, "The agent encountered an error processing your request."), "{kind}");
+        assert_eq!((found, detail.as_str()), (FailureKind::Model, "An internal error occurred while executing this step."), "{kind}");
     }
 }
 

@@ -42,7 +42,9 @@ async fn a_bundle_is_valid_and_runs(
         assert_eq!(outcome["status"], run["expect"]["status"], "{outcome}");
         let events: Vec<Value> = watched(&client, &run_id).await.into_iter().map(|(_, event)| event).collect();
         let mut times = BTreeMap::<&str, u64>::new();
-        entered(&events).into_iter().for_each(|step| *times.entry(step).or_default() += 1);
+        for step in entered(&events) {
+            *times.entry(step).or_default() += 1;
+        }
         assert_eq!(json!(times), sorted(&run["expect"]["entered"]));
         for key in run["expect"]["state"].as_array().unwrap() {
             assert!(!outcome["shared_state"][key.as_str().unwrap()].is_null(), "`{key}` is missing: {outcome}");

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{begin, get, human, llm, of_type, only, print, run, step, text, watched};
+use super::{begin, get, human, llm, of_type, only, orchestration, print, run, step, text, watched};
 use crate::support::Dialect::{self, Grpc, Rest};
 use crate::support::{ModelService, Setup, refused};
 
@@ -98,9 +98,31 @@ async fn of_an_end_and_a_cancel_one_wins(#[values(Rest, Grpc)] dialect: Dialect)
         let [end] = of_type(&told, "orchestration_complete")[..] else { panic!("one end: {told:?}") };
         match cancelled {
             crate::support::Outcome::Answered(answer) => {
-                assert_eq!((&answer["status"], &end["status"]), (&json!("cancelled"), &json!("cancelled")))
+                assert_eq!((&answer["status"], &end["status"]), (&json!("cancelled"), &json!("cancelled")));
             }
             crate::support::Outcome::Refused { status, .. } => assert_eq!((status, &end["status"]), (400, &json!("completed"))),
         }
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_nested_is_stopped_too(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let orchestrations = json!([
+        orchestration("o1", [step("sub", "agent", json!({"agent_id": "inner"}))]),
+        orchestration(
+            "o2",
+            [step("p", "parallel", json!({"parallel_branches": [["ask"], ["slow"]]})), human("ask", None), llm("slow", None)]
+        ),
+    ]);
+    let agents = json!([{"id": "inner", "name": "Inner", "type": "orchestrator", "orchestration_id": "o2"}]);
+    let server = Setup::new().model(&service.url()).agents(agents).orchestrations(orchestrations).start();
+    let client = server.client(dialect);
+    let run_id = begin(&client).await;
+    let call = service.called().await;
+    assert_eq!(client.call("CancelRun", cancel(&run_id)).await.answer()["status"], "cancelled");
+    call.closed().await;
+    let late = super::answer(&client, &run_id, Some("ask"), json!("x")).await;
+    assert_eq!(late, refused(400, &format!("Run '{run_id}' is not waiting for an answer; it is cancelled")));
 }

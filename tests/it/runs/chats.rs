@@ -199,3 +199,37 @@ async fn a_chat_in_front_of_an_orchestration_is_cancelled(#[values(Rest, Grpc)] 
     assert_eq!((&cancelled["status"], &cancelled["agent_name"]), (&Value::from("cancelled"), &Value::from("Alpha")));
     call.closed().await;
 }
+
+#[rstest]
+#[tokio::test]
+async fn a_chat_whose_server_crashed_is_cancelled(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let mut server = Setup::new().model(&service.url()).start();
+    let mut events = server.client(dialect).stream(json!({"message": "hi", "session_id": "s"})).await.unwrap();
+    let run_id = text(&events.until("session").await, "run_id").to_owned();
+    let call = service.called().await;
+    server.crash();
+    call.closed().await;
+    let client = server.client(dialect);
+    let stands =
+        async || Some(client.call("GetChat", json!({"run_id": run_id})).await.answer()).filter(|chat| chat["status"] == "cancelled");
+    eventually("the end", stands).await;
+    let told = plain(client.open("WatchChat", json!({"run_id": run_id})).await.unwrap()).await;
+    assert_eq!(kinds(&told), ["session", "status", "thinking", "error", "done"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_chat_in_front_of_a_cancelled_orchestration_says_so(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let server =
+        orchestrator(Setup::new()).model(&service.url()).orchestrations(only([print("p", "p", Some("q")), llm("q", None)])).start();
+    let client = server.client(dialect);
+    let mut events = client.stream(json!({"message": "hi"})).await.unwrap();
+    let run_id = text(&events.until("session").await, "run_id").to_owned();
+    let call = service.called().await;
+    client.call("CancelRun", json!({"run_id": run_id})).await.answer();
+    call.closed().await;
+    assert_eq!(events.until("error").await, json!({"type": "error", "message": "the chat was cancelled", "reason": "CANCELLED"}));
+    events.until("done").await;
+}

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{answer, begin, get, human, llm, of_type, only, orchestration, print, step, text, watched};
 use crate::support::Dialect::{self, Grpc, Rest};
-use crate::support::{Client, ModelService, Server, Setup, eventually};
+use crate::support::{Client, ModelService, Server, Setup, eventually, refused};
 
 /// Starts a run that prints and asks a model, and kills the server while the model thinks.
 async fn crashed(dialect: Dialect, service: &ModelService, on_interrupt: Value) -> (Server, Client, String) {
@@ -158,4 +158,42 @@ async fn branches_passes_and_nested_orchestrations_go_on_where_they_were(#[value
     };
     assert_eq!((count("done"), count("inside"), count("ask")), (2, 2, 3), "only what was interrupted is done again");
     assert_eq!(of_type(&events, "final").last().unwrap()["data"]["status"], "completed");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_run_outlives_an_orderly_stop(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let setup = Setup::new().model(&service.url()).orchestrations(only([print("first", "1", Some("ask")), llm("ask", None)]));
+    let mut server = setup.environment("SYNAPSE_SHUTDOWN_TIMEOUT", 0.3).start();
+    let client = server.client(dialect);
+    let waiting = tokio::spawn(async move { client.call("Run", super::start("")).await });
+    let call = service.called().await;
+    server.restart().await;
+    call.closed().await;
+    assert_eq!(waiting.await.unwrap(), refused(503, "the server is stopping; try again in a moment"));
+    service.called().await.answer("2").await;
+    let client = server.client(dialect);
+    let listed = client.call("ListRuns", json!({})).await.answer();
+    let events: Vec<Value> = watched(&client, text(&listed["runs"][0], "run_id")).await.into_iter().map(|(_, event)| event).collect();
+    assert_eq!(super::entered(&events), ["first", "ask", "ask"]);
+    assert_eq!(of_type(&events, "final").last().unwrap()["response"], "2");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_pause_between_attempts_outlives_a_crash(#[values(Rest, Grpc)] dialect: Dialect) {
+    let service = ModelService::new().await;
+    let mut ask = llm("ask", None);
+    ask["retry"] = json!({"max_attempts": 2, "backoff_seconds": 1});
+    let mut server = Setup::new().model(&service.url()).orchestrations(only([ask])).start();
+    let run_id = begin(&server.client(dialect)).await;
+    let mut events = server.client(dialect).open("WatchRun", json!({"run_id": run_id})).await.unwrap();
+    service.called().await.respond("400 Bad Request", "", "{}").await;
+    assert!(events.until("step_error").await["retry_at"].is_string());
+    server.crash();
+    service.called().await.answer("fine").await;
+    let events = watched(&server.client(dialect), &run_id).await;
+    let last = &events[events.len() - 2].1;
+    assert_eq!((&last["response"], &last["data"]["step_history"][1]["attempt"]), (&json!("fine"), &json!(2)));
 }

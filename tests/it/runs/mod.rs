@@ -3,12 +3,14 @@
 mod bundles;
 mod cancelling;
 mod chats;
+mod conversations;
 mod interrupts;
 mod nested;
 mod people;
 mod pinned;
 mod policies;
 mod repeating;
+mod retention;
 mod retrying;
 mod routing;
 mod starting;
@@ -22,9 +24,14 @@ use crate::support::{Client, Events};
 
 /// Makes a step from its id, its type and its other fields; its name is the id in capitals.
 fn step(id: &str, kind: &str, fields: Value) -> Value {
-    let mut step = json!({"id": id, "name": id.to_uppercase(), "type": kind});
-    step.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    step
+    with(json!({"id": id, "name": id.to_uppercase(), "type": kind}), fields)
+}
+
+/// Returns a record with further fields.
+fn with(mut record: Value, fields: Value) -> Value {
+    let Value::Object(fields) = fields else { panic!("`{fields}` are no fields") };
+    record.as_object_mut().unwrap().extend(fields);
+    record
 }
 
 /// Makes a step that prints, and writes what it printed under its id.
@@ -55,9 +62,8 @@ fn only(steps: impl IntoIterator<Item = Value>) -> Value {
 
 /// Makes the file of orchestrations with one, `o1`, that has further fields.
 fn only_with(fields: Value, steps: impl IntoIterator<Item = Value>) -> Value {
-    let mut made = only(steps);
-    made[0].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    made
+    let steps: Vec<Value> = steps.into_iter().collect();
+    json!([with(orchestration("o1", steps), fields)])
 }
 
 /// A request to run `o1`.

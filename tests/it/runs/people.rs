@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{answer, entered, events, get, history, human, llm, of_type, only, plain, print, run, step, text};
+use super::{answer, entered, events, get, history, human, llm, of_type, only, plain, print, run, step, text, with};
 use crate::support::Dialect::{self, Grpc, Rest};
 use crate::support::{ModelService, Setup, eventually, refused};
 
@@ -112,8 +112,7 @@ async fn a_question_may_have_a_deadline(
     #[case] response: &str,
     #[case] source: &str,
 ) {
-    let mut ask = human("ask", Some("p"));
-    ask.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let mut ask = with(human("ask", Some("p")), fields);
     ask["human_timeout_seconds"] = 1.into();
     let server =
         Setup::new().orchestrations(only([ask, print("p", "{state.ask.response}", None), print("other", "another way", None)])).start();
@@ -213,7 +212,7 @@ async fn of_two_answers_one_wins(#[values(Rest, Grpc)] dialect: Dialect) {
             match outcome {
                 crate::support::Outcome::Answered(done) => won.push((number, done["response"].clone())),
                 crate::support::Outcome::Refused { status, detail } => {
-                    assert!(status == 400 && detail.contains("is not waiting"), "{detail}")
+                    assert!(status == 400 && detail.contains("is not waiting"), "{detail}");
                 }
             }
         }

@@ -5,15 +5,9 @@ use std::time::{Duration, Instant};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{events, history, llm, of_type, only, only_with, print, run, step};
+use super::{events, history, llm, of_type, only, only_with, print, run, step, with};
 use crate::support::Dialect::{self, Grpc, Rest};
 use crate::support::{ModelService, Setup};
-
-/// Returns a step with further fields.
-fn with(mut step: Value, fields: Value) -> Value {
-    step.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    step
-}
 
 fn failing(fields: Value) -> Value {
     with(step("t", "transform", json!({"transform_code": "result = 1 / 0", "on_error": "fail", "next_step_id": "z"})), fields)
