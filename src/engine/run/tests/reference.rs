@@ -21,9 +21,12 @@ pub(super) struct End {
     pub attempts: BTreeMap<(String, String), i64>,
 }
 
-/// Says how a run of an orchestration ends.
-pub(super) fn end(pinned: &Pinned) -> End {
-    let mut reference = Reference { pinned, attempts: BTreeMap::new() };
+/// More attempts than a test has time for.
+const ATTEMPTS: u32 = 2_000;
+
+/// Says how a run of an orchestration ends; nothing where that takes too long.
+pub(super) fn end(pinned: &Pinned) -> Option<End> {
+    let mut reference = Reference { pinned, left: ATTEMPTS, attempts: BTreeMap::new() };
     let mut inner = reference.inner(&pinned.orchestrations[0].id, "run".to_owned(), 0, "hello");
     let entry = inner.orchestration.entry_step_id.clone();
     let (outcome, error, why) = match reference.walk(&mut inner, &Scene::Whole, some(&entry)) {
@@ -34,11 +37,14 @@ pub(super) fn end(pinned: &Pinned) -> End {
     let response = why.map_or_else(|| inner.response(), |why| format!("Orchestration failed. Error: {why}"));
     let Inner { values, history, .. } = inner;
     let history = history.into_iter().map(|(step, completed, error)| (step.id, completed, error)).collect();
-    End { outcome, error, values, history, response, attempts: reference.attempts }
+    let end = End { outcome, error, values, history, response, attempts: reference.attempts };
+    Some(end).filter(|_| reference.left > 0)
 }
 
 struct Reference<'a> {
     pinned: &'a Pinned,
+    /// Attempts that may be made; nothing is done behind the last.
+    left: u32,
     attempts: BTreeMap<(String, String), i64>,
 }
 
@@ -100,7 +106,7 @@ impl<'a> Reference<'a> {
                 Lead::Behind => scene.behind(at, step),
                 Lead::To(target) => target,
             };
-            let mut tried = Vec::new();
+            let (ran, mut tried) = (at, Vec::new());
             here = loop {
                 let Some(id) = wanted else { break None };
                 if let Some(breaks) = scene.leaves(&id) {
@@ -111,7 +117,10 @@ impl<'a> Reference<'a> {
                 match inner.find(&id) {
                     Some(guarded) if times >= guarded.max_iterations && tried.contains(&(at, id.clone())) => break None,
                     Some(guarded) if times >= guarded.max_iterations => wanted = scene.behind(at, guarded),
-                    _ => break Some(id),
+                    _ => {
+                        at = scene.place(ran, &id);
+                        break Some(id);
+                    }
                 }
                 tried.push((at, id));
             };
@@ -122,6 +131,10 @@ impl<'a> Reference<'a> {
     /// Makes attempts at a step until one succeeds or none is left.
     fn execute(&mut self, inner: &mut Inner<'a>, step: &'a Step) -> Result<Lead, String> {
         for failures in 0.. {
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 {
+                return Err("it takes too long".to_owned());
+            }
             *self.attempts.entry((inner.run_id.clone(), step.id.clone())).or_default() += 1;
             let mut passes = (0, Passes::new());
             let (kind, error) = match self.attempt(inner, step, failures, &mut passes) {
@@ -309,7 +322,7 @@ impl Scene<'_> {
         }
     }
 
-    /// Returns where a step is listed: the nearest place behind another, or else the first.
+    /// Returns where a step is listed: the nearest place behind another, or else the first. Which one runs next depends on what ran last.
     fn place(&self, at: usize, id: &str) -> usize {
         let Some(listed) = self.listed() else { return 0 };
         (at + 1..listed.len()).chain(0..listed.len()).find(|place| listed[*place] == id).unwrap_or(listed.len())
