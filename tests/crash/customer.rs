@@ -119,7 +119,7 @@ impl Customer {
             let Some(opened) = self.shop.line.open("POST", path, Some(&body), &[("idempotency-key", &order)]).await else { continue };
             self.read(opened.unwrap(), 0).await;
             if let Some(start) = self.notebook.of_type("orchestration_start").next() {
-                self.run_id = start["run_id"].as_str().unwrap().to_owned();
+                start["run_id"].as_str().unwrap().clone_into(&mut self.run_id);
             }
         }
     }

@@ -105,7 +105,7 @@ async fn what_was_promised_holds_after_fifty_kills(#[values(1, 2, 3, 4)] seed: u
         let death = death(number + usize::try_from(seed).unwrap(), &mut random);
         live(&death, &mut seen).await;
         tell.send_replace(None);
-        block_in_place(|| kill(&mut server, &death));
+        kill(&mut server, &death).await;
         tell.send_replace(Some(server.address));
     }
     served.extend(orders.join_all().await);
@@ -145,14 +145,14 @@ async fn live(death: &Death, seen: &mut UnboundedReceiver<Moment>) {
     }
 }
 
-fn kill(server: &mut Server, death: &Death) {
-    server.process.kill();
+async fn kill(server: &mut Server, death: &Death) {
+    block_in_place(|| server.process.kill());
     let log = server.process.errors();
     assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
     if let Death::Starting(time) = death {
-        server.start_and_kill(Duration::from_millis(*time));
+        server.start_and_kill(Duration::from_millis(*time)).await;
     }
-    server.start_again();
+    block_in_place(|| server.start_again());
 }
 
 /// Numbers that look random and are the same in every test.

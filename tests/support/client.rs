@@ -87,6 +87,7 @@ impl Client {
     }
 
     /// Returns a client that says something beside every message.
+    #[expect(clippy::needless_pass_by_value, reason = "it reads better where it is called")]
     pub(crate) fn header(&self, name: &'static str, value: impl ToString) -> Self {
         let mut client = self.clone();
         client.headers.push((name, value.to_string()));
