@@ -74,10 +74,11 @@ impl Customer {
     async fn start(&mut self) {
         let path = format!("/orchestrations/{}/run", self.kind.id());
         match self.number % 4 {
+            // An order that never ends has no progress, and fails if the server dies too often before it is cancelled.
+            _ if self.kind == Kind::Endless => self.start_in_background(&path, self.number.is_multiple_of(2)).await,
             0 => self.start_in_background(&path, true).await,
             1 => self.start_in_background(&path, false).await,
             2 => self.start_stream(&format!("{path}/stream")).await,
-            _ if self.kind == Kind::Endless => self.start_in_background(&path, true).await, // nobody waits for its end
             _ => self.start_and_wait(&path).await,
         }
         assert!(self.run_id.starts_with("run_"), "{}", self.run_id);
