@@ -74,10 +74,11 @@ impl Customer {
     async fn start(&mut self) {
         let path = format!("/orchestrations/{}/run", self.kind.id());
         match self.number % 4 {
+            // An order that never ends has no progress, and fails if the server dies too often before it is cancelled.
+            _ if self.kind == Kind::Endless => self.start_in_background(&path, self.number.is_multiple_of(2)).await,
             0 => self.start_in_background(&path, true).await,
             1 => self.start_in_background(&path, false).await,
             2 => self.start_stream(&format!("{path}/stream")).await,
-            _ if self.kind == Kind::Endless => self.start_in_background(&path, true).await, // nobody waits for its end
             _ => self.start_and_wait(&path).await,
         }
         assert!(self.run_id.starts_with("run_"), "{}", self.run_id);
@@ -119,7 +120,7 @@ impl Customer {
             let Some(opened) = self.shop.line.open("POST", path, Some(&body), &[("idempotency-key", &order)]).await else { continue };
             self.read(opened.unwrap(), 0).await;
             if let Some(start) = self.notebook.of_type("orchestration_start").next() {
-                self.run_id = start["run_id"].as_str().unwrap().to_owned();
+                start["run_id"].as_str().unwrap().clone_into(&mut self.run_id);
             }
         }
     }

@@ -36,7 +36,7 @@ impl Line {
         let address = (*there.ok()?)?;
         let request = self.http.request(verb.parse().unwrap(), format!("http://{address}/api/v1{path}")).bearer_auth(&self.key);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let request = body.iter().fold(request, |request, body| request.json(body));
+        let request = body.iter().fold(request, reqwest::RequestBuilder::json);
         timeout(PATIENCE, request.send()).await.unwrap_or_else(|_| panic!("`{path}` is not answered")).ok()
     }
 

@@ -104,14 +104,14 @@ pub(crate) fn shop(tools: &str) -> Setup {
     Setup::new()
         .agents(agents)
         .orchestrations(orchestrations())
-        .file("custom_tools.json", Value::from_iter(TOOLS.iter().map(tool)).to_string())
+        .file("custom_tools.json", TOOLS.iter().map(tool).collect::<Value>().to_string())
         .setting("model", "scripted.think")
         .setting("scripted", scripts)
         .setting("allow_private_addresses", true)
         .environment("SYNAPSE_LOG", "warn")
 }
 
-fn step(id: &str, kind: &str, next: Option<&str>, fields: Value) -> Value {
+fn step(id: &str, kind: &str, next: Option<&str>, fields: &Value) -> Value {
     let mut step = json!({"id": id, "name": id, "type": kind, "output_key": id, "next_step_id": next});
     step.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     step
@@ -119,26 +119,26 @@ fn step(id: &str, kind: &str, next: Option<&str>, fields: Value) -> Value {
 
 fn tool(name: &str, next: Option<&str>) -> Value {
     let fields = json!({"forced_tool": name, "model": format!("scripted.{name}"), "prompt_template": "{state.user_input}", "max_turns": 1});
-    step(name, "tool", next, fields)
+    step(name, "tool", next, &fields)
 }
 
 fn think(next: Option<&str>) -> Value {
-    step("think", "llm", next, json!({"prompt_template": "think"}))
+    step("think", "llm", next, &json!({"prompt_template": "think"}))
 }
 
 fn print(content: &str) -> Value {
-    step("print", "print", None, json!({"print_content": content}))
+    step("print", "print", None, &json!({"print_content": content}))
 }
 
 fn human(id: &str, next: Option<&str>) -> Value {
-    step(id, "human", next, json!({"human_prompt": format!("{id}?")}))
+    step(id, "human", next, &json!({"human_prompt": format!("{id}?")}))
 }
 
 fn orchestrations() -> Value {
     let orchestration = |id: &str, steps: &[Value]| json!({"id": id, "name": id, "entry_step_id": steps[0]["id"], "steps": steps});
-    let all = |branches: Value, next: &str| step("all", "parallel", Some(next), json!({"parallel_branches": branches}));
+    let all = |branches: Value, next: &str| step("all", "parallel", Some(next), &json!({"parallel_branches": branches}));
     let passes = |count: u32, first: Value| {
-        step("passes", "loop", Some("print"), json!({"loop_count": count, "loop_step_ids": first, "max_iterations": 9}))
+        step("passes", "loop", Some("print"), &json!({"loop_count": count, "loop_step_ids": first, "max_iterations": 9}))
     };
     let answered = "{state.user_input}: {state.left.response} and {state.right.response}";
     json!([
@@ -158,7 +158,7 @@ fn orchestrations() -> Value {
                 tool("pay", None),
                 think(None),
                 tool("ship", None),
-                step("note", "print", None, json!({"print_content": "printed"})),
+                step("note", "print", None, &json!({"print_content": "printed"})),
                 print("{state.user_input}: {state.pay}, {state.think}, {state.ship}, {state.note}"),
             ]
         ),
@@ -181,7 +181,7 @@ fn orchestrations() -> Value {
             "nested",
             &[
                 passes(2, json!(["nested"])),
-                step("nested", "agent", None, json!({"agent_id": "inner", "prompt_template": "{state.user_input}"})),
+                step("nested", "agent", None, &json!({"agent_id": "inner", "prompt_template": "{state.user_input}"})),
                 print("{state.user_input}: {state.nested}"),
             ]
         ),
@@ -190,13 +190,13 @@ fn orchestrations() -> Value {
             &[
                 tool("pay", Some("ask")),
                 human("ask", Some("told")),
-                step("told", "print", None, json!({"print_content": "{state.ask.response}"}))
+                step("told", "print", None, &json!({"print_content": "{state.ask.response}"}))
             ]
         ),
         orchestration(
             "refused",
             &[tool("pay", Some("deliver")), tool("deliver", Some("print")), print("{state.user_input}: {state.deliver}")]
         ),
-        orchestration("endless", &[step("endless", "llm", None, json!({"model": "scripted.endless"}))]),
+        orchestration("endless", &[step("endless", "llm", None, &json!({"model": "scripted.endless"}))]),
     ])
 }

@@ -55,7 +55,7 @@ enum Death {
     Starting(u64),
 }
 
-/// Chooses the deaths: known moments in turn, and random ones in between. Every fourth life is long enough for some progress, because runs
+/// Chooses the deaths: known moments in turn, and random ones in between. Every third life is long enough for some progress, because runs
 /// under which the server dies five times in a row fail.
 fn death(number: usize, random: &mut Random) -> Death {
     const EVENTS: [&str; 8] = [
@@ -68,14 +68,16 @@ fn death(number: usize, random: &mut Random) -> Death {
         "orchestration_complete",
         "orchestration_start",
     ];
-    match number % 8 {
-        0 => Death::At(Moment::Told(EVENTS[number / 8 % EVENTS.len()].to_owned())),
-        1 => Death::At(Moment::Called),
-        2 => [Death::Listening, Death::Starting(random.below(120))].into_iter().nth(number / 8 % 2).unwrap_or(Death::Listening),
-        3 | 7 => Death::After(500 + random.below(300)),
-        4 => [Death::At(Moment::Accepted), Death::At(Moment::Answered)].into_iter().nth(number / 8 % 2).unwrap_or(Death::Listening),
-        5 => Death::At(Moment::Returned),
-        _ => Death::After(random.below(400)),
+    let (round, even) = (number / 9, (number / 9).is_multiple_of(2));
+    match number % 9 {
+        0 => Death::At(Moment::Told(EVENTS[round % EVENTS.len()].to_owned())),
+        1 if even => Death::Listening,
+        1 => Death::Starting(random.below(120)),
+        3 => Death::At(Moment::Called),
+        4 => Death::At(if even { Moment::Accepted } else { Moment::Answered }),
+        6 => Death::At(Moment::Returned),
+        7 => Death::After(random.below(400)),
+        _ => Death::After(500 + random.below(300)),
     }
 }
 
@@ -102,10 +104,10 @@ async fn what_was_promised_holds_after_fifty_kills(#[values(1, 2, 3, 4)] seed: u
             talks.spawn(Talk::new(&shop, talked).held());
             talked += 1;
         }
-        let death = death(number + usize::try_from(seed).unwrap(), &mut random);
+        let death = death(number + 18 * usize::try_from(seed).unwrap(), &mut random);
         live(&death, &mut seen).await;
         tell.send_replace(None);
-        block_in_place(|| kill(&mut server, &death));
+        kill(&mut server, &death).await;
         tell.send_replace(Some(server.address));
     }
     served.extend(orders.join_all().await);
@@ -145,14 +147,14 @@ async fn live(death: &Death, seen: &mut UnboundedReceiver<Moment>) {
     }
 }
 
-fn kill(server: &mut Server, death: &Death) {
-    server.process.kill();
+async fn kill(server: &mut Server, death: &Death) {
+    block_in_place(|| server.process.kill());
     let log = server.process.errors();
     assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
     if let Death::Starting(time) = death {
-        server.start_and_kill(Duration::from_millis(*time));
+        server.start_and_kill(Duration::from_millis(*time)).await;
     }
-    server.start_again();
+    block_in_place(|| server.start_again());
 }
 
 /// Numbers that look random and are the same in every test.

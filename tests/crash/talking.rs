@@ -80,7 +80,7 @@ impl Talk {
             self.read(opened.unwrap_or_else(|refused| panic!("{refused:?}"))).await;
         }
         if let Some(session) = self.notebook.of_type("session").next() {
-            self.run_id = session["run_id"].as_str().unwrap().to_owned();
+            session["run_id"].as_str().unwrap().clone_into(&mut self.run_id);
         }
     }
 

@@ -63,9 +63,9 @@ impl Process {
     }
 
     /// Starts a server and kills it after a time, wherever its start is then.
-    pub(crate) fn serve_and_kill(start: &Start, after: Duration) {
+    pub(crate) async fn serve_and_kill(start: &Start, after: Duration) {
         let mut child = command(&["serve"], start).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(after);
+        tokio::time::sleep(after).await;
         child.kill().unwrap();
         child.wait().unwrap();
     }

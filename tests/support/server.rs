@@ -261,8 +261,8 @@ impl Server {
     }
 
     /// Starts a server that has ended again, and kills it after a time, wherever its start is then.
-    pub(crate) fn start_and_kill(&self, after: Duration) {
-        Process::serve_and_kill(&self.setup.start, after);
+    pub(crate) async fn start_and_kill(&self, after: Duration) {
+        Process::serve_and_kill(&self.setup.start, after).await;
     }
 
     /// Kills the server in the middle of whatever it does, and starts it again with the same directory.
