@@ -65,6 +65,7 @@ impl Customer {
         if self.kind == Kind::Endless {
             self.cancel().await;
         }
+        self.react().await; // to what the start has told already
         while !self.over {
             self.watch().await;
         }

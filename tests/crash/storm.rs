@@ -28,6 +28,9 @@ const CUSTOMERS: usize = 40;
 /// A life that nothing ends before, in milliseconds.
 const LIFE: u64 = 1_000;
 
+/// The longest that it takes until everybody is served.
+const CALM: Duration = Duration::from_mins(1);
+
 /// Something that customers and tools notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Moment {
@@ -49,14 +52,16 @@ enum Death {
     At(Moment),
     /// After so many milliseconds.
     After(u64),
+    /// As soon as everybody is served.
+    Calm,
     /// As soon as it listens.
     Listening,
     /// So many milliseconds after its start.
     Starting(u64),
 }
 
-/// Chooses the deaths: known moments in turn, and random ones in between. Every third life is long enough for some progress, because runs
-/// under which the server dies five times in a row fail.
+/// Chooses the deaths: known moments in turn, and random ones in between. Every third life is long enough for everybody, because runs under
+/// which the server dies five times in a row fail.
 fn death(number: usize, random: &mut Random) -> Death {
     const EVENTS: [&str; 8] = [
         "step_start",
@@ -77,7 +82,7 @@ fn death(number: usize, random: &mut Random) -> Death {
         4 => Death::At(if even { Moment::Accepted } else { Moment::Answered }),
         6 => Death::At(Moment::Returned),
         7 => Death::After(random.below(400)),
-        _ => Death::After(500 + random.below(300)),
+        _ => Death::Calm,
     }
 }
 
@@ -106,6 +111,17 @@ async fn what_was_promised_holds_after_fifty_kills(#[values(1, 2, 3, 4)] seed: u
         }
         let death = death(number + 18 * usize::try_from(seed).unwrap(), &mut random);
         live(&death, &mut seen).await;
+        if matches!(death, Death::Calm) {
+            let all = async {
+                while let Some(customer) = orders.join_next().await {
+                    served.push(customer.unwrap());
+                }
+                while let Some(talk) = talks.join_next().await {
+                    held.push(talk.unwrap());
+                }
+            };
+            timeout(CALM, all).await.unwrap();
+        }
         tell.send_replace(None);
         kill(&mut server, &death).await;
         tell.send_replace(Some(server.address));
@@ -142,7 +158,7 @@ async fn live(death: &Death, seen: &mut UnboundedReceiver<Moment>) {
             let _ = timeout(Duration::from_millis(LIFE), happens).await;
         }
         Death::After(time) => sleep(Duration::from_millis(*time)).await,
-        Death::Listening => {}
+        Death::Listening | Death::Calm => {}
         Death::Starting(_) => sleep(Duration::from_millis(100)).await,
     }
 }
