@@ -35,6 +35,9 @@ impl Driver {
             self.expire(execution);
         }
         let late: Vec<u32> = self.containers().filter(|(_, end)| *end <= at).map(|(number, _)| number).collect();
+        if !late.is_empty() {
+            self.wake();
+        }
         for execution in late {
             let Some((_, step)) = self.stands(execution) else { continue };
             let detail = format!("Step '{}' timed out after {}s", step.name, self.time_of(&step).as_secs());
