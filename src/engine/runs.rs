@@ -30,6 +30,9 @@ use crate::wire::{self, v1};
 /// How long a caller waits for a run that a restart has not taken up yet.
 const TAKEN_UP: Duration = Duration::from_secs(10);
 
+/// How often something is said to a run whose driver leaves at that very moment.
+const TRIES: usize = 10;
+
 /// The runs of a page where the caller names no number.
 const PAGE: u32 = 20;
 
@@ -197,7 +200,7 @@ impl Engine {
         if !(answer.is_object() || answer.is_string()) {
             return Err(Error::invalid("`response` must be an object with the fields that were asked for, or a text"));
         }
-        let command = |reply, repeat| Command::Answer { question, answer, repeat, reply };
+        let command = |reply, repeat| Command::Answer { question: question.clone(), answer: answer.clone(), repeat, reply };
         self.obeyed(&request.run_id, mark, command).await
     }
 
@@ -217,7 +220,7 @@ impl Engine {
         self: &Arc<Self>,
         run_id: &str,
         mark: Option<Repeat>,
-        command: impl FnOnce(oneshot::Sender<Result<u64>>, Option<Repeat>) -> Command,
+        command: impl Fn(oneshot::Sender<Result<u64>>, Option<Repeat>) -> Command,
     ) -> Result<RunEvents> {
         self.known(run_id, RunKind::Orchestration).await?;
         let watch = self.command(run_id, mark, Until::Rest, command).await?;
@@ -230,22 +233,31 @@ impl Engine {
         run_id: &str,
         mark: Option<Repeat>,
         until: Until,
-        command: impl FnOnce(oneshot::Sender<Result<u64>>, Option<Repeat>) -> Command,
+        command: impl Fn(oneshot::Sender<Result<u64>>, Option<Repeat>) -> Command,
     ) -> Result<Watch> {
         if let Some(watch) = self.repeated(mark.as_ref(), until).await? {
             return Ok(watch);
         }
         let watch = self.watch(run_id, 0, until, true);
-        let (reply, replied) = oneshot::channel();
-        let obeyed = match self.deliver(run_id, command(reply, mark.clone())).await {
-            Ok(()) => replied.await.map_err(|_| Error::new(Reason::Unavailable, "the server is stopping; try again in a moment"))?,
-            Err(error) => Err(error),
-        };
-        match obeyed {
+        match self.heard(run_id, || command_of(&command, mark.as_ref())).await {
             Ok(after) => Ok(watch.from(after)),
             // Of two equal requests at once, the second is refused by the run, because the first was obeyed.
             Err(error) => self.repeated(mark.as_ref(), until).await?.ok_or(error),
         }
+    }
+
+    /// Says something to a run until it is heard: a driver that has just left hears nothing any more, and has done nothing of it.
+    async fn heard(self: &Arc<Self>, run_id: &str, command: impl Fn() -> (Command, oneshot::Receiver<Result<u64>>)) -> Result<u64> {
+        for _ in 0..TRIES {
+            let (command, replied) = command();
+            self.deliver(run_id, command).await?;
+            match replied.await {
+                Ok(reply) => return reply,
+                Err(_) if self.stop.is_cancelled() => break,
+                Err(_) => {}
+            }
+        }
+        Err(Error::new(Reason::Unavailable, "the server is stopping; try again in a moment"))
     }
 
     /// Sits down in front of what the same request caused before.
@@ -391,6 +403,15 @@ pub(super) fn new_run(run_id: String, principal: String, repeat: Option<Repeat>)
         repeat,
         turn: None,
     }
+}
+
+/// Makes a command, and the end at which its reply comes.
+fn command_of(
+    command: &impl Fn(oneshot::Sender<Result<u64>>, Option<Repeat>) -> Command,
+    mark: Option<&Repeat>,
+) -> (Command, oneshot::Receiver<Result<u64>>) {
+    let (reply, replied) = oneshot::channel();
+    (command(reply, mark.cloned()), replied)
 }
 
 /// Refuses what a run that has no driver would refuse, without waking it.

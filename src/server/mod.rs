@@ -36,6 +36,9 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 /// How long streams get to say goodbye once their time is up.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// How long callers wait at the start for runs that are taken up.
+const FIRST: Duration = Duration::from_millis(100);
+
 /// How often the last use of keys is written.
 const LAST_USE: Duration = Duration::from_mins(1);
 
@@ -151,6 +154,13 @@ impl Server {
     pub async fn serve(mut self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let no_more = CancellationToken::new();
+        let engine = self.engine.clone();
+        let mut recovery = Box::pin(engine.recover());
+        // Whoever calls at once finds a server that is ready, unless there is much to take up.
+        let mut recovered = timeout(FIRST, &mut recovery).await.is_ok();
+        if recovered {
+            self.ready.start();
+        }
         tasks.spawn(self.acceptor.clone().accept(self.listener, self.entrances.everything, no_more.clone()));
         if let Some(listener) = self.grpc_listener {
             tasks.spawn(self.acceptor.clone().accept(listener, self.entrances.grpc, no_more.clone()));
@@ -162,8 +172,11 @@ impl Server {
         tasks.spawn(note_last_use(self.keys.clone(), no_more.clone()));
         tasks.spawn(self.engine.clone().watch_the_clock(no_more.clone()));
         tasks.close();
-        // Callers are served meanwhile; the server is ready once every run of the last process goes on.
-        if stop.run_until_cancelled(self.engine.recover()).await.is_some() {
+        if !recovered {
+            // Callers are served meanwhile; the server is ready once every run of the last process goes on.
+            recovered = stop.run_until_cancelled(recovery).await.is_some();
+        }
+        if recovered {
             health::tell(&self.health, ServingStatus::Serving).await;
             self.ready.start();
         }

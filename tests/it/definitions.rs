@@ -38,7 +38,8 @@ async fn an_edit_is_seen_within_two_seconds(#[values(Rest, Grpc)] dialect: Diale
 async fn a_broken_edit_keeps_the_last_good_version(#[values(Rest, Grpc)] dialect: Dialect) {
     let server = Setup::new().start();
     let client = server.client(dialect);
-    assert_eq!(ready(&server).await, json!({"status": "ready", "problems": []}));
+    let is_ready = async || (ready(&server).await == json!({"status": "ready", "problems": []})).then_some(());
+    eventually("readiness", is_ready).await;
     server.write("user_agents.json", "[{\"id\": ");
     let told = eventually("the problem", async || ready(&server).await["problems"][0].as_str().map(str::to_owned)).await;
     assert!(told.starts_with("`user_agents.json`: "), "{told}");
